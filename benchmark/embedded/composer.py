@@ -25,10 +25,10 @@ import cv2
 import numpy as np
 from PIL import Image
 from pycocotools import mask as coco_mask
-from tqdm import tqdm
 
 from benchmark.files import write_json
 from benchmark.folder import RESULTS
+from benchmark.progress import progress
 
 PACK = Path(__file__).resolve().parent / "pack"
 COMPOSED = RESULTS / "embedded"
@@ -259,10 +259,6 @@ def _locked(path: Path) -> Iterator[None]:
         yield
 
 
-def _progress(items: range, what: str) -> "tqdm[int]":
-    return tqdm(items, desc=f"composing {what}", unit="image", leave=False, delay=1.0)
-
-
 def _write_image(path: Path, rgb: np.ndarray) -> None:
     """Write RGB uint8 as PNG (fast compression) or JPEG (quality 95), by the name's ending."""
     options = [cv2.IMWRITE_JPEG_QUALITY, 95] if path.suffix == ".jpg" else [cv2.IMWRITE_PNG_COMPRESSION, 3]
@@ -275,7 +271,7 @@ def _write_objects(folder: Path, split: str, count: int, size: int, seed: int) -
     pack = load_pack(split)
     for name in pack.categories.values():
         (folder / name).mkdir(parents=True, exist_ok=True)
-    for i in _progress(range(count), f"{count} {split} photographs"):
+    for i in progress(range(count), f"composing {count} {split} photographs", "image"):
         scene = compose_object(pack, generator(seed, split, i, purpose=1), size)
         _write_image(folder / pack.categories[scene.category_ids[0]] / f"{i:06d}.jpg", scene.image)
 
@@ -285,7 +281,7 @@ def write_coco_split(root: Path, name: str, split: str, count: int, size: int, s
     pack = load_pack(split)
     (root / name).mkdir(parents=True, exist_ok=True)
     images, annotations = [], []
-    for i in _progress(range(count), f"{count} {split} scenes"):
+    for i in progress(range(count), f"composing {count} {split} scenes", "image"):
         scene = compose_scene(pack, generator(seed, split, i), size)
         file_name = f"{i:012d}.png"
         _write_image(root / name / file_name, scene.image)
@@ -322,7 +318,7 @@ def write_voc_split(year: Path, image_set: str, split: str, numbers: range, size
     for part in ("JPEGImages", "Annotations", "ImageSets/Main"):
         (year / part).mkdir(parents=True, exist_ok=True)
     names = []
-    for i in _progress(numbers, f"{len(numbers)} {split} scenes"):
+    for i in progress(numbers, f"composing {len(numbers)} {split} scenes", "image"):
         scene = compose_scene(pack, generator(seed, split, i), size)
         name = f"{SPLITS.index(split)}{i:05d}"
         _write_image(year / "JPEGImages" / f"{name}.jpg", scene.image)
