@@ -18,7 +18,6 @@ $(STAMP): pyproject.toml constraints.txt detectron2.txt
 
 demo: $(STAMP)
 	$(BIN)/python benchmark/run.py --suite demo
-	$(BIN)/python benchmark/report.py --suite demo
 
 test: $(STAMP) lint
 	$(BIN)/python -m pytest

@@ -1,0 +1,117 @@
+"""``python benchmark/report.py``: records and published figures -> tables, figures and one page.
+
+Reads ``results/records`` and ``published.csv`` and nothing else; imports no torch. Prints the tables of what was
+measured; writes ``tables/report.md``, ``tables/report.csv``, ``figures/*.png`` and ``report.html``.
+"""
+
+import html
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from benchmark.errors import UserError, run_command
+from benchmark.options import check_choices, option, parse
+
+DESCRIPTION = "Tabulate the recorded runs beside published figures."
+CAVEATS = (
+    "AP in percent. COCO val2017 serves both development and test, as in all published figures. 0.3 AP on COCO is "
+    "within the variation between repeats (moco#39). Published figures are quoted with their source and were not "
+    "measured here. The embedded set proves that the pipeline works; it says nothing about COCO."
+)
+
+
+@dataclass(frozen=True)
+class ReportConfig:
+    """Options of the report: where the records are and where tables, figures and page go."""
+
+    records: str | None = option(None, "folder of records, *.json; default results/records", group="Files")
+    output: str | None = option(None, "folder for tables/, figures/ and report.html; default results", group="Files")
+    published: str | None = option(None, "CSV of published figures; default the project's own", group="Files")
+
+    def __post_init__(self) -> None:
+        check_choices(self)
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Build the report; return 0."""
+    config = parse(ReportConfig, argv, "python benchmark/report.py", DESCRIPTION)
+    # Imported late so that --help answers at once.
+    from benchmark import render
+    from benchmark.files import write_text
+    from benchmark.folder import RESULTS
+    from benchmark.published import PUBLISHED, read_published
+    from benchmark.records import RECORDS, read_records
+    from benchmark.tables import detection_tables
+
+    folder = Path(config.records or RECORDS)
+    if config.records and not folder.is_dir():
+        raise UserError(f"there is no folder {folder}; give the folder of records that the runs wrote.")
+    output = Path(config.output or RESULTS)
+    records = read_records(folder)
+    tables = detection_tables(records, read_published(config.published or PUBLISHED))
+    sections = [render.table_markdown(table) for table in tables if table.measured]
+    for kind, draw in (("pretrain", render.pretrain_markdown), ("classification", render.classification_markdown)):
+        if chosen := [record for record in records if record.kind == kind]:
+            sections.append(draw(chosen))
+    measured = "\n".join(sections) or f"No records in {folder} yet; run `make demo` or the scripts first.\n"
+    quoted = "\n".join(render.table_markdown(table) for table in tables if not table.measured)
+    text = f"# How much does pre-training help?\n\n{CAVEATS}\n\n{measured}\n# Published figures only\n\n{quoted}"
+
+    figures = draw_figures(tables, output / "figures")
+    write_text(output / "tables" / "report.md", text)
+    write_text(output / "tables" / "report.csv", render.tidy_csv(tables))
+    write_text(output / "report.html", page(text, [path.relative_to(output) for path in figures]))
+    print(measured)
+    written = [output / "tables" / "report.md", output / "tables" / "report.csv", *figures, output / "report.html"]
+    print("\n".join(f"wrote {path}" for path in written))
+    return 0
+
+
+def draw_figures(tables: list, folder: Path) -> list[Path]:
+    """Draw one figure for each table with measured values; return their paths."""
+    paths = []
+    for table in tables:
+        if any(row.values for row in table.measured):
+            from benchmark.figures import draw_table
+
+            name = re.sub(r"[^\w.=-]+", "_", table.title)[:100].strip("_")
+            paths.append(folder / f"{name}.png")
+            draw_table(table, paths[-1])
+    return paths
+
+
+def page(markdown_text: str, figures: list[Path]) -> str:
+    """Return the report as one HTML page: our own Markdown (headings, paragraphs, tables) and the figures."""
+    body = []
+    for block in re.split(r"\n{2,}", markdown_text.strip()):
+        lines = block.splitlines()
+        while lines and (heading := re.match(r"(#+) (.*)", lines[0])):
+            level = len(heading.group(1))
+            body.append(f"<h{level}>{html.escape(heading.group(2))}</h{level}>")
+            lines = lines[1:]
+        if lines and lines[0].startswith("|"):
+            body.append(_html_table(lines))
+        elif lines:
+            body.append(f"<p>{html.escape(' '.join(lines))}</p>")
+    images = [f'<img src="{html.escape(str(path))}" alt="{html.escape(path.stem)}">' for path in figures]
+    style = (
+        "body{font:15px/1.45 system-ui,sans-serif;max-width:75rem;margin:2rem auto;padding:0 1rem;color:#222}"
+        "table{border-collapse:collapse;margin:1rem 0;font-variant-numeric:tabular-nums}"
+        "td,th{padding:.25rem .6rem;border-bottom:1px solid #ddd;text-align:left;vertical-align:top}"
+        "th{background:#f5f5f5}img{max-width:100%;margin:1rem 0}"
+    )
+    head = f'<meta charset="utf-8"><title>How much does pre-training help?</title><style>{style}</style>'
+    return f"<!doctype html><html lang=en><head>{head}</head><body>{''.join([*images, *body])}</body></html>\n"
+
+
+def _html_table(lines: list[str]) -> str:
+    def cells(line: str, tag: str) -> str:
+        parts = re.split(r"(?<!\\)\|", line.strip().strip("|"))
+        return "".join(f"<{tag}>{html.escape(part.strip().replace(chr(92) + '|', '|'))}</{tag}>" for part in parts)
+
+    rows = [f"<tr>{cells(lines[0], 'th')}</tr>", *[f"<tr>{cells(line, 'td')}</tr>" for line in lines[2:]]]
+    return f"<table>{''.join(rows)}</table>"
+
+
+if __name__ == "__main__":
+    raise SystemExit(run_command(main))

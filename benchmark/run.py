@@ -1,0 +1,165 @@
+"""``python benchmark/run.py --suite demo``: the runs of one comparison, started one after another as commands.
+
+A suite is a YAML file: pre-training runs by name, then fine-tuning runs over weights and seeds. Every run is the
+command that a person would type, in its own process and folder; a suite that was interrupted continues, since every
+run resumes or, when complete, only says so.
+"""
+
+import shlex
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from benchmark.errors import RunFailed, UserError, nearest, run_command
+from benchmark.folder import RESULTS, ROOT
+from benchmark.options import load_yaml, option, parse
+
+DESCRIPTION = "Run a suite: every pre-training and fine-tuning run of one comparison, then the report."
+SUITES = Path(__file__).resolve().parent / "suites"
+SCRIPTS = {"coco": "transfer/coco.py", "voc": "transfer/voc.py", "classify": "transfer/classify.py"}
+NO_CHECKPOINT = ("random", "detectron2-random")
+
+
+@dataclass(frozen=True)
+class SuiteConfig:
+    """Options of the suite runner."""
+
+    suite: str = option("demo", "name of a suite in benchmark/suites, or a YAML file", group="Suite")
+    plan: bool = option(False, "print the commands and stop", group="Suite")
+    output: str | None = option(None, "folder for all runs; default results/runs/<suite>", group="Files")
+    records: str | None = option(None, "folder of records; default results/records", group="Files")
+    report: bool = option(True, "make the report at the end, into the folder above the records", group="Files")
+
+
+@dataclass(frozen=True)
+class Step:
+    """One command of a suite: ``name`` of its folder, ``arguments`` after the interpreter, names it ``needs``."""
+
+    name: str
+    arguments: tuple[str, ...]
+    output: Path
+    needs: str | None = None
+
+    def __str__(self) -> str:
+        return shlex.join(["python", *self.arguments])
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run or print the suite. Raises ``RunFailed`` when a run did not complete."""
+    config = parse(SuiteConfig, argv, "python benchmark/run.py", DESCRIPTION)
+    path = suite_path(config.suite)
+    records = Path(config.records or RESULTS / "records").absolute()
+    output = Path(config.output or RESULTS / "runs" / path.stem).absolute()
+    steps = plan(load_yaml(path), path, output, records)
+    if config.plan:
+        print("\n".join(str(step) for step in steps))
+        return 0
+    failed = run_steps(steps)
+    if config.report:
+        report = [str(ROOT / "benchmark" / "report.py"), "--records", str(records), "--output", str(records.parent)]
+        subprocess.call([sys.executable, *report])
+    pictures = [step.output / "predictions.png" for step in steps if (step.output / "predictions.png").is_file()]
+    if pictures:
+        print("predictions beside ground truth:", *pictures, sep="\n  ")
+    if failed:
+        raise RunFailed(f"{len(failed)} of {len(steps)} runs did not complete: {', '.join(failed)}; see above.")
+    return 0
+
+
+def suite_path(name: str) -> Path:
+    """Return the file of a suite given by name or path. Raises ``UserError`` with the nearest name."""
+    path = Path(name) if name.endswith((".yaml", ".yml")) else SUITES / f"{name}.yaml"
+    if not path.is_file():
+        known = sorted(file.stem for file in SUITES.glob("*.yaml"))
+        raise UserError(
+            f"there is no suite {name!r}{nearest(name, known)} Suites are {', '.join(known)} or a YAML file."
+        )
+    return path
+
+
+def plan(suite: Any, path: Path, output: Path, records: Path) -> list[Step]:
+    """Turn a suite's content into steps in order. Raises ``UserError`` for an unknown key or a name not defined."""
+    _check_keys(suite, ("description", "pretrain", "transfer"), path)
+    steps = []
+    for name, options in (suite.get("pretrain") or {}).items():
+        folder = output / f"pretrain-{name}"
+        arguments = [str(ROOT / "pretrain" / "run.py"), *flags(options or {})]
+        arguments += ["--output", str(folder), "--records", str(records)]
+        steps.append(Step(f"pretrain-{name}", tuple(arguments), folder))
+    pretrained = {step.name.removeprefix("pretrain-"): step for step in steps}
+    for entry in suite.get("transfer") or []:
+        _check_keys(entry, ("script", "weights", "seeds", "options", "overrides"), path)
+        # Seed by seed: an interrupted suite then holds whole comparisons, not many repeats of one row.
+        for seed in entry.get("seeds", [0]):
+            for weights in entry.get("weights", ["random"]):
+                steps.append(_transfer_step(entry, weights, seed, pretrained, path, output, records))
+    if not steps:
+        raise UserError(f"{path} has no runs; give it 'pretrain' or 'transfer'.")
+    if len({step.name for step in steps}) < len(steps):
+        raise UserError(f"{path} names one run twice; every script, protocol, weights and seed may come once.")
+    return steps
+
+
+def _transfer_step(
+    entry: dict, weights: str, seed: int, pretrained: dict[str, Step], path: Path, output: Path, records: Path
+) -> Step:
+    script = entry.get("script", "coco")
+    if script not in SCRIPTS:
+        raise UserError(
+            f"{path} names the script {script!r}{nearest(script, SCRIPTS)} It is one of {', '.join(SCRIPTS)}."
+        )
+    source = pretrained.get(weights)
+    if source is None and weights not in NO_CHECKPOINT and not Path(weights.rpartition(":")[2]).is_file():
+        known = [*pretrained, *NO_CHECKPOINT]
+        raise UserError(f"{path} fine-tunes {weights!r}, which is neither a run nor a file{nearest(weights, known)}")
+    options = entry.get("options") or {}
+    label = Path(weights.rpartition(":")[2]).stem if source is None else weights
+    name = "-".join([script, *([options["protocol"]] if "protocol" in options else []), label, f"seed{seed}"])
+    checkpoint = str(source.output / "checkpoint.pth") if source else weights
+    arguments = [str(ROOT / SCRIPTS[script]), "--weights", checkpoint, "--seed", str(seed), *flags(options)]
+    arguments += ["--output", str(output / name), "--records", str(records)]
+    arguments += [str(word) for word in entry.get("overrides") or []]
+    return Step(name, tuple(arguments), output / name, source.name if source else None)
+
+
+def _check_keys(mapping: Any, known: tuple[str, ...], path: Path) -> None:
+    if not isinstance(mapping, dict):
+        raise UserError(f"{path} should hold the keys {', '.join(known)}, not a {type(mapping).__name__}.")
+    for key in mapping:
+        if key not in known:
+            raise UserError(f"{path} has an unknown key {key!r}{nearest(str(key), known)}")
+
+
+def flags(options: dict[str, Any]) -> list[str]:
+    """Return options as command-line words: ``{"image_size": 48, "resume": False}`` -> --image-size 48 --no-resume."""
+    words = []
+    for key, value in options.items():
+        flag = key.replace("_", "-")
+        if isinstance(value, bool):
+            words.append(f"--{flag}" if value else f"--no-{flag}")
+        else:
+            text = ",".join(map(str, value)) if isinstance(value, list) else str(value)
+            words += [f"--{flag}", text]
+    return words
+
+
+def run_steps(steps: list[Step]) -> list[str]:
+    """Run the steps in order, passing over those whose checkpoint could not be made; return the names that failed."""
+    failed: list[str] = []
+    began = time.monotonic()
+    for number, step in enumerate(steps, start=1):
+        minutes = (time.monotonic() - began) / 60
+        print(f"\n[{number}/{len(steps)}, {minutes:.1f} min] {step}", flush=True)
+        if step.needs in failed:
+            print(f"passed over: {step.needs} did not complete", flush=True)
+            failed.append(step.name)
+        elif subprocess.call([sys.executable, *step.arguments]) != 0:
+            failed.append(step.name)
+    return failed
+
+
+if __name__ == "__main__":
+    raise SystemExit(run_command(main))
