@@ -7,6 +7,7 @@ the file, the file over the defaults.
 
 import argparse
 import dataclasses
+import json
 import re
 import sys
 import typing
@@ -37,8 +38,8 @@ def option(
         help: one sentence with the unit; jsonargparse appends type and default.
         group: the heading under which ``--help`` lists it.
         choices: the accepted strings, if it is a choice; checked by ``check_choices``.
-        positional: take it from the command line without a flag (tuples take any number of words).
-        short: the placeholder shown for the value in ``--help``.
+        positional: a tuple of strings that also takes the words which stand without a flag, wherever they stand.
+        short: the placeholder shown in ``--help``.
     """
     metadata = {"help": help, "group": group, "choices": choices, "positional": positional, "short": short}
     return dataclasses.field(default=default, metadata=metadata)
@@ -101,8 +102,10 @@ set_loader("strict_yaml", parse_yaml, exceptions=(yaml.YAMLError,))
 
 def build_parser(config_class: type, prog: str, description: str) -> ArgumentParser:
     """Return the jsonargparse parser for a config dataclass, options grouped as its fields say."""
+    words = [field.metadata["short"] or field.name for field in dataclasses.fields(config_class) if _is_words(field)]
+    usage = " ".join([prog, "[options]", *[f"[{word} ...]" for word in words]])
     parser = ArgumentParser(
-        prog=prog, description=description, parser_mode="strict_yaml", exit_on_error=False, default_env=False
+        prog=prog, usage=usage, description=description, parser_mode="strict_yaml", exit_on_error=False
     )
     parser.add_argument("--config", action="config", help="YAML file of options (flags given as well win)")
     groups: dict[str, Any] = {}
@@ -116,15 +119,17 @@ def build_parser(config_class: type, prog: str, description: str) -> ArgumentPar
     return parser
 
 
+def _is_words(field: "dataclasses.Field[Any]") -> bool:
+    return bool(field.metadata and field.metadata["positional"])
+
+
 def group_add(group: Any, field: "dataclasses.Field[Any]", kind: Any) -> None:
-    """Add one config field to an argument group: a switch, positional words, or a typed value."""
+    """Add one config field to an argument group: a switch or a typed value."""
     metadata = field.metadata
     help_text = metadata["help"]
     if metadata["choices"]:
         help_text += f" ({' | '.join(metadata['choices'])})"
-    if metadata["positional"]:
-        group.add_argument(field.name, nargs="*", type=str, default=list(field.default), help=help_text)
-    elif kind is bool:
+    if kind is bool:
         group.add_argument(flag_of(field), action=argparse.BooleanOptionalAction, default=field.default, help=help_text)
     else:
         group.add_argument(flag_of(field), type=kind, default=field.default, help=help_text, metavar=metadata["short"])
@@ -139,11 +144,13 @@ def parse(config_class: type[Config], argv: list[str] | None, prog: str, descrip
     """
     argv = list(sys.argv[1:] if argv is None else argv)
     fields = [field for field in dataclasses.fields(config_class) if field.metadata]
-    positional = next((field for field in fields if field.metadata["positional"]), None)
+    positional = next((field for field in fields if _is_words(field)), None)
     parser = build_parser(config_class, prog, description)
     options, words = _split(argv, fields)
     if words and positional is None:
         raise UserError(f"{words[0]!r} stands alone: every option is written --name value. Run {prog} --help.")
+    if words and positional is not None:
+        options.append(f"{flag_of(positional)}={json.dumps(words)}")
     for path in _config_files(options):
         _check_config_file(path, fields)
     try:
@@ -152,8 +159,6 @@ def parse(config_class: type[Config], argv: list[str] | None, prog: str, descrip
         raise UserError(_one_sentence(error, prog)) from None
     values = {field.name: namespace[field.name] for field in fields}
     values = {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
-    if positional is not None and words:
-        values[positional.name] = tuple(words)
     return config_class(**values)
 
 
@@ -164,7 +169,7 @@ def _split(argv: list[str], fields: list["dataclasses.Field[Any]"]) -> tuple[lis
     (``--name value`` or ``--name=value``) or none when it is a switch, so the command line can be read from left
     to right. Raises ``UserError`` for an unknown flag, naming the nearest.
     """
-    kinds = {flag_of(field): field for field in fields if not field.metadata["positional"]}
+    kinds = {flag_of(field): field for field in fields}
     switches = {flag for flag, field in kinds.items() if isinstance(field.default, bool)}
     switches |= {"--no-" + flag[2:] for flag in switches} | {"--help", "-h"}
     options, words = [], []
@@ -208,11 +213,11 @@ def _check_config_file(path: str, fields: list) -> None:
 def _one_sentence(error: Exception, prog: str) -> str:
     """Say jsonargparse's error in the words of the command line."""
     text = " ".join(str(error).split()).rstrip(".")
-    wrong_type = re.search(r"Parser key \"(\w+)\".*?Got value: (.*?)(?:$| - )", text)
+    wrong_type = re.search(r"Parser key \"(\w+)\".*?(?:Got|Given) value: (.*?)(?:$| - )", text)
     if wrong_type:
         name, value = wrong_type.groups()
-        expected = re.search(r"Expected an? (?:<class ')?([\w.| ]+)", text)
-        kind = expected.group(1) if expected else "another kind of value"
+        kinds = re.findall(r"Expected an? (?:<class ')?(\w+)", text)
+        kind = " or ".join(dict.fromkeys(k for k in kinds if k != "NoneType")) or "another kind of value"
         text = f"--{name.replace('_', '-')} takes {kind}, not {value!r}"
     return f"{text}. Run {prog} --help for the options."
 
