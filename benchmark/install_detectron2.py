@@ -25,6 +25,8 @@ def main() -> int:
     # The compiled part was built against another torch, never loads here, and is not needed.
     for compiled in (site_packages / "detectron2").glob("_C*.so"):
         compiled.unlink()
+    if code:
+        print("error: Detectron2 could not be installed; README, Install, says how to use upstream.", file=sys.stderr)
     return code
 
 
