@@ -1,0 +1,1 @@
+"""Diagnostics: closed forms, invariances, and independent formulas."""

@@ -1,0 +1,1 @@
+"""Images: lists, order, shards, resume, replacement draws, workers that neither hang nor outlive their parent."""

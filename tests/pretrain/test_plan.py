@@ -1,0 +1,1 @@
+"""The plan: counts against a network that is built, memory against a measured step."""

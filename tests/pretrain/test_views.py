@@ -1,0 +1,1 @@
+"""Views: both engines agree, parameters follow the distributions of torchvision, every kind of image is read."""
