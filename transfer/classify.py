@@ -5,6 +5,7 @@ method.md ("Recipe") then takes seconds. Without --data: the embedded photograph
 """
 
 import time
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -52,12 +53,17 @@ class ClassifyConfig:
         None, "side of the centre crop, in px; default 224, for the embedded photographs 64", group="Data"
     )
     forward_batch: int = option(128, "images in a forward pass", group="Data")
-    workers: int = option(4, "processes that read images; 0: none", group="Data")
+    workers: int = option(2, "processes that read images; 0: none", group="Data")
 
     epochs: int = option(100, "passes of the linear probe over the training features", group="Protocol")
-    batch_size: int = option(4096, "of the linear probe; at most a 16th of the training images", group="Protocol")
+    batch_size: int = option(4096, "of the linear probe; at most all training images", group="Protocol")
     lr: float = option(0.03, "of the linear probe for a batch of 256; times batch / 256 in use", group="Protocol")
-    optimizer: str = option("lars", "of the linear probe, momentum 0.9", group="Protocol", choices=("lars", "sgd"))
+    optimizer: str = option(
+        "auto",
+        "of the linear probe; auto: LARS from 10,000 steps on",
+        group="Protocol",
+        choices=("auto", "lars", "sgd"),
+    )
     neighbours: int = option(20, "k of k-NN", group="Protocol")
     temperature: float = option(0.07, "of k-NN's votes, exp(cosine / temperature)", group="Protocol")
 
@@ -106,6 +112,7 @@ def main(argv: list[str] | None = None) -> int:
     """Probe as the command line says. Raises ``UserError`` and ``RunFailed``."""
     config = parse(ClassifyConfig, argv, PROG, DESCRIPTION)
     # Imported late so that --help and mistakes answer at once.
+    warnings.filterwarnings("ignore", message=".*torch.jit.script.*")
     from pretrain.distributed import choose_device
 
     device = choose_device(config.device)
@@ -165,12 +172,12 @@ def plan(config: ClassifyConfig, task: Task, output: Path) -> str:
             to_yaml(config).rstrip(),
             "",
             f"would write {output}",
-            f"weights     {weights.method}, {weights.arch}, {weights.branch} branch, epoch {weights.epochs} of "
-            f"{weights.total_epochs}, sha256 {weights.sha256[:12]}",
+            f"weights     {weights.method}, {weights.arch}, epoch {weights.epochs} of {weights.total_epochs}, branch "
+            f"{weights.branch}, sha256 {weights.sha256[:12]}",
             f"data        {n:,} training and {len(task.test.paths):,} test images ({task.test.name}), "
             f"{len(task.classes)} classes, crops of {config.size} px",
-            f"probe       {settings.epochs} epochs x {n // batch} iterations, batch {batch}, peak lr {config.lr:g} x "
-            f"{batch} / 256 = {settings.lr_for(n):.4g}",
+            f"probe       {settings.iterations_for(n)} iterations = {settings.epochs} epochs x {n // batch}, batch "
+            f"{batch}, {settings.optimizer_for(n)}, peak lr {config.lr:g} x {batch} / 256 = {settings.lr_for(n):.4g}",
         ]
     )
 
@@ -179,6 +186,7 @@ def run(config: ClassifyConfig, task: Task, device: "torch.device", output: Path
     """Compute features, probe them, write metrics and record."""
     began = time.monotonic()
     details: dict[str, Any] = {"classes": task.classes, "arch": task.weights.arch, "test_split": task.test.name}
+    details["optimizer"] = _probe_settings(config).optimizer_for(len(task.train.paths))
     try:
         train, test = (kept_features(config, task, images, device) for images in (task.train, task.test))
         details |= {"unreadable": train.unreadable + test.unreadable}
