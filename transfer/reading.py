@@ -1,0 +1,1 @@
+"""Reading files from strangers without executing code from them."""
