@@ -1,1 +1,250 @@
-"""The checkpoint layouts in the wild: where each keeps the backbone, and how to recognise it."""
+"""The checkpoint layouts in the wild: where each keeps the backbone, and how to recognise it.
+
+A file is flattened to (path, tensor) pairs. Wrappers (``module``, ``_orig_mod``: DDP and torch.compile, at any depth)
+and plain containers (``state_dict``, ``model``) are cut from the path; what precedes the ResNet's own names is then
+the backbone's *address*, such as ``encoder_q`` or ``teacher.backbone``. ``LAYOUTS`` says whose address that is.
+"""
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from transfer.resnet50 import NAMINGS, Naming
+
+WRAPPERS = ("module", "_orig_mod")
+CONTAINERS = ("state_dict", "model", "model_state", "model_state_dict", "network", "net")
+NOT_A_MODEL = re.compile(r"optim|scheduler|scaler|^rng|^callbacks$|^meters$")
+FEWEST_TENSORS = 20  # under one address, to be called a backbone with tensors missing rather than something else
+
+
+@dataclass(frozen=True)
+class Layout:
+    """One source of checkpoints.
+
+    Attributes:
+        name: of ``--layout``.
+        source: for people.
+        online, momentum: regular expressions of the two branches' addresses; None where there is no such branch.
+        signs: facts (see ``facts_of``) that tell it from others with the same addresses; the most signs win.
+        method: the pre-training method, where the layout belongs to one.
+        epoch: where the number of *completed* epochs stands, and what to add to it; None where it is not recorded
+            or not defined. Lightning's own ``epoch`` is 0-based or 1-based with its version, so its progress counter
+            is read.
+        total: where the planned number of epochs stands, the first that exists.
+    """
+
+    name: str
+    source: str
+    online: str
+    momentum: str | None = None
+    signs: tuple[str, ...] = ()
+    method: str | None = None
+    epoch: tuple[str, int] | None = None
+    total: tuple[str, ...] = ()
+    naming: str | None = None
+
+
+_LIGHTNING_EPOCH = ("loops.fit_loop.epoch_progress.current.processed", 0)
+_LIGHTNING_TOTAL = ("hyper_parameters.max_epochs", "hyper_parameters.epochs")
+_AVERAGED = r"(state_dict_ema|model_ema|ema)"
+
+LAYOUTS = (
+    Layout(
+        "pretrain", "our pretrain/run.py", "encoder", "momentum_encoder",
+        signs=("key:format_version", "key:rng", "root:momentum_projector"), epoch=("epoch", 0), total=("total_epochs",),
+    ),
+    Layout("pretrain-backbone", "our backbone.safetensors", "", signs=("metadata:branch", "metadata:total_epochs")),
+    Layout("torchvision", "torchvision, timm, Barlow Twins / VICReg resnet50.pth, DINO backbone", "", _AVERAGED),
+    Layout(
+        "swav", "SwAV", "", signs=("root:projection_head", "root:prototypes"), method="swav", epoch=("epoch", 0),
+    ),
+    Layout("moco", "MoCo v1 / v2", "encoder_q", "encoder_k", method="moco", epoch=("epoch", 0)),
+    Layout(
+        "mocov3", "MoCo v3", "base_encoder", "momentum_encoder", signs=("root:base_encoder",), method="mocov3",
+        epoch=("epoch", 0),
+    ),
+    Layout("simsiam", "SimSiam, MEC, Matrix-SSL", "encoder", "teacher", epoch=("epoch", 0), signs=("in:state_dict",)),
+    Layout(
+        "pycontrast", "PyContrast / InfoMin", "encoder", r"model_ema(\.encoder)?", signs=("in:model", "key:opt"),
+        epoch=("epoch", 0), total=("opt.epochs",),
+    ),
+    Layout(
+        "dino", "DINO", r"student(\.backbone)?", r"teacher(\.backbone)?", method="dino", epoch=("epoch", 0),
+        total=("args.epochs",),
+    ),
+    Layout(
+        "solo-learn", "solo-learn (Lightning)", "backbone", "momentum_backbone",
+        signs=("in:state_dict", "key:pytorch-lightning_version", "root:momentum_backbone", "root:classifier"),
+        epoch=_LIGHTNING_EPOCH, total=_LIGHTNING_TOTAL,
+    ),
+    Layout(
+        "barlow-twins", "Barlow Twins, VICReg", "backbone", signs=("in:model", "raw:module.backbone"),
+        epoch=("epoch", 0),
+    ),
+    Layout(
+        "lightly", "lightly (Lightning)", "backbone|student_backbone", "backbone_momentum|teacher_backbone",
+        signs=("in:state_dict", "key:pytorch-lightning_version", "root:projection_head", "naming:numbered",
+               "root:backbone_momentum"),
+        epoch=_LIGHTNING_EPOCH, total=_LIGHTNING_TOTAL,
+    ),
+    Layout(
+        "mmselfsup", "MMSelfSup / OpenSelfSup", r"backbone|encoder_q\.0|online_net\.0",
+        r"encoder_k\.0|target_net\.0",
+        signs=("in:state_dict", "key:meta", "root:neck", "root:head"), epoch=("meta.epoch", 0),
+    ),
+    Layout(
+        "vissl", "VISSL", r"(.*\.)?_feature_blocks", signs=("key:classy_state_dict",), epoch=("train_phase_idx", 1),
+    ),
+    Layout("detectron2", "Detectron2, or a file of this converter", "", naming="detectron2", signs=("key:__author__",)),
+)  # fmt: skip
+BY_NAME = {layout.name: layout for layout in LAYOUTS}
+
+
+@dataclass
+class Backbone:
+    """A ResNet found in a file, whole or not.
+
+    Attributes:
+        address: what precedes its names, wrappers and containers cut; "" when they stand alone.
+        naming: how its tensors are called.
+        tensors: torchvision's name -> tensor, as stored.
+        strange: names under the address that belong to a ResNet's body, but to no ResNet-50's.
+        collisions: names that two different tensors claim once the wrappers are cut.
+        facts: see ``facts_of``.
+        layout, branch: filled by ``identify``; None for an address that no layout has.
+    """
+
+    address: str
+    naming: Naming
+    tensors: dict[str, Tensor] = field(default_factory=dict)
+    strange: list[str] = field(default_factory=list)
+    collisions: list[str] = field(default_factory=list)
+    facts: set[str] = field(default_factory=set)
+    layout: Layout | None = None
+    branch: str | None = None
+
+    @property
+    def title(self) -> str:
+        """Say where it is, for people."""
+        return f"'{self.address}.'" if self.address else "the top level"
+
+
+def walk(content: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Tensor]]:
+    """Yield every tensor (or numpy array, as tensor) of nested mappings and modules with its path of keys.
+
+    Optimiser states and the like are passed over: they hold tensors under a model's names, but not the model.
+    """
+    if isinstance(content, nn.Module):
+        content = content.state_dict()
+    if isinstance(content, Mapping):
+        for key, value in content.items():
+            if isinstance(key, str) and not (not path and NOT_A_MODEL.search(key)):
+                yield from walk(value, (*path, key))
+    elif isinstance(content, Tensor):
+        yield path, content
+    elif isinstance(content, np.ndarray) and content.dtype.kind in "fiu":
+        yield path, torch.from_numpy(np.ascontiguousarray(content))
+
+
+def normalised(path: tuple[str, ...]) -> str:
+    """Return the dotted name of a path of keys without wrappers anywhere and containers in front."""
+    parts = [part for key in path for part in key.split(".") if part not in WRAPPERS]
+    while len(parts) > 1 and parts[0] in CONTAINERS:
+        parts.pop(0)
+    if parts[0] == "classy_state_dict":
+        parts = [part for part in parts if part not in CONTAINERS]
+    return ".".join(parts)
+
+
+def find_backbones(content: Any, metadata: Mapping[str, str]) -> list[Backbone]:
+    """Return the ResNets in a file's content, identified where a layout has their address, largest first."""
+    found: dict[tuple[str, str], Backbone] = {}
+    others: list[tuple[str, tuple[str, ...], Tensor]] = []
+    for path, tensor in walk(content):
+        name = normalised(path)
+        for naming in NAMINGS:
+            split = naming.split(name)
+            if split:
+                address, own = split
+                backbone = found.setdefault((address, naming.name), Backbone(address, naming))
+                _add(backbone, own, name, tensor)
+                backbone.facts |= {"in:" + part for part in path[:-1]} | {"raw:" + _before(path[-1], own)}
+                break
+        else:
+            others.append((name, path, tensor))
+    backbones = [backbone for backbone in found.values() if len(backbone.tensors) >= FEWEST_TENSORS]
+    facts = facts_of(content, metadata)
+    for backbone in backbones:
+        backbone.strange += [
+            name
+            for name, _, _ in others
+            if backbone.naming.is_body(name.removeprefix(backbone.address).lstrip("."))
+            and name.startswith(backbone.address)
+        ]
+        backbone.facts |= facts | {"naming:" + backbone.naming.name}
+        identify(backbone)
+    return sorted(backbones, key=lambda backbone: -len(backbone.tensors))
+
+
+def _before(key: str, own: str) -> str:
+    return key.removesuffix(own).rstrip(".")
+
+
+def _add(backbone: Backbone, own: str, name: str, tensor: Tensor) -> None:
+    if own.endswith("num_batches_tracked"):
+        return
+    if not backbone.naming.knows(own):
+        backbone.strange.append(name)
+        return
+    known = backbone.naming.to_torchvision(own)
+    if known in backbone.tensors and not _same(backbone.tensors[known], tensor):
+        backbone.collisions.append(known)
+    backbone.tensors[known] = tensor
+
+
+def _same(first: Tensor, second: Tensor) -> bool:
+    return first.shape == second.shape and torch.equal(first.float(), second.float())
+
+
+def facts_of(content: Any, metadata: Mapping[str, str]) -> set[str]:
+    """Return what tells layouts apart: ``key:`` top-level keys, ``root:`` first parts of names, ``metadata:`` keys."""
+    keys = content.keys() if isinstance(content, Mapping) else ()
+    facts = {f"key:{key}" for key in keys} | {f"metadata:{key}" for key in metadata}
+    return facts | {"root:" + normalised(path).split(".")[0] for path, _ in walk(content)}
+
+
+def identify(backbone: Backbone) -> None:
+    """Fill layout and branch of a backbone from its address; among equal addresses the layout with most signs wins."""
+    fitting = []
+    for layout in LAYOUTS:
+        branch = branch_of(backbone, layout)
+        if branch:
+            score = len(set(layout.signs) & backbone.facts)
+            # ours are written by one program: without any of its signs the file is another's
+            if score or not layout.name.startswith("pretrain"):
+                fitting.append((score, branch, layout))
+    if fitting:
+        _, backbone.branch, backbone.layout = max(fitting, key=lambda fit: fit[0])
+
+
+def branch_of(backbone: Backbone, layout: Layout) -> str | None:
+    """Return the branch that a backbone at this address is in this layout, or None."""
+    if (layout.naming or backbone.naming.name) != backbone.naming.name:
+        return None
+    if layout.naming is None and backbone.naming.name == "detectron2":
+        return None
+    if re.fullmatch(layout.online, backbone.address):
+        return "online"
+    return "momentum" if layout.momentum and re.fullmatch(layout.momentum, backbone.address) else None
+
+
+def lookup(content: Any, path: str) -> Any:
+    """Return the value at a dotted path of keys or attributes (``args.epochs``), or None where there is none."""
+    for part in path.split("."):
+        content = content.get(part) if isinstance(content, Mapping) else getattr(content, part, None)
+    return content
