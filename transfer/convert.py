@@ -118,7 +118,7 @@ def _forced(found: "list[Backbone]", path: Path, layout: str) -> "list[Backbone]
             backbone.layout, backbone.branch = None, None
     elif layout not in BY_NAME:
         raise UserError(
-            f"--layout has no value {layout!r}{nearest(layout, BY_NAME)} It is one of: {', '.join(BY_NAME)}, at:ADDRESS."
+            f"--layout has no value {layout!r}{nearest(layout, BY_NAME)} It is {', '.join(BY_NAME)} or at:ADDRESS."
         )
     else:
         wanted = [backbone for backbone in found if branch_of(backbone, BY_NAME[layout])]
