@@ -4,8 +4,7 @@ Our own checkpoints and exports are read directly, ResNet-18 included; every oth
 converter, whose Detectron2 names are turned back.
 """
 
-import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from safetensors import SafetensorError, safe_open
@@ -17,9 +16,9 @@ from pretrain.checkpoint import load_checkpoint
 from pretrain.config import ARCHITECTURES
 from pretrain.encoder import build_backbone, untrained_backbone
 
-RANDOM = "random"
+RANDOM, TORCHVISION = "random", "torchvision:"
 PREFIXES = {"online": "encoder.", "momentum": "momentum_encoder."}
-COUNTER = "num_batches_tracked"  # of batch norm; converted files leave it out and nothing here reads it
+COUNTER = "num_batches_tracked"  # of batch norm; nothing here reads it
 
 
 @dataclass(frozen=True)
@@ -54,7 +53,8 @@ def read_weights(
     """Read the encoder of a checkpoint, or make the untrained one.
 
     Args:
-        weights: ``random`` or the path of a checkpoint: ours, our exported backbone, or anything convert.py reads.
+        weights: ``random`` or the path of a checkpoint: ours, our exported backbone, or anything convert.py reads;
+            ``torchvision:FILE`` names torchvision's supervised weights in the record.
         branch: ``online`` or ``momentum``.
         arch, seed: of ``random``: the encoder that pre-training with that seed starts from.
         layout, trust: for foreign checkpoints, as in ``transfer.convert.convert_checkpoint``.
@@ -65,13 +65,16 @@ def read_weights(
     if weights == RANDOM:
         key = sha256_of([RANDOM, arch, seed])
         return Weights(untrained_backbone(arch, seed), arch, RANDOM, 0, None, None, key)
-    path = Path(weights)
+    if weights.startswith(("msra:", "detectron2-random")):
+        raise UserError(f"--weights {weights} is for detectors only; classification takes torchvision's kind of input.")
+    path = Path(weights.removeprefix(TORCHVISION))
     if not path.is_file():
         raise UserError(f"there is no file {path}; give --weights a checkpoint, or 'random' for the untrained encoder.")
     found = None
     if layout is None:
         found = _our_export(path, branch) or _our_checkpoint(path, branch)
-    return found or _foreign(path, branch, layout, trust)
+    found = found or _foreign(path, branch, layout, trust)
+    return replace(found, method="torchvision") if weights.startswith(TORCHVISION) else found
 
 
 def make_backbone(weights: Weights) -> nn.Module:
@@ -111,22 +114,20 @@ def _our_export(path: Path, branch: str) -> Weights | None:
 
 def _foreign(path: Path, branch: str, layout: str | None, trust: bool) -> Weights:
     from transfer.convert import convert_checkpoint
+    from transfer.resnet50 import detectron2_name, expected_shapes
 
     converted = convert_checkpoint(path, branch=branch, layout=layout, trust=trust)
-    state = {torchvision_name(name): tensor for name, tensor in converted["model"].items()}
-    arch = _checked(state, path)
-    state = {name: state.get(name, tensor) for name, tensor in build_backbone(arch).state_dict().items()}
-    source = converted.get("source", {})
-    about = (source.get("method") or path.stem, source.get("epoch"), source.get("total_epochs"), source.get("branch"))
-    return Weights(state, arch, *about, source.get("sha256") or sha256_of_file(path))
-
-
-def torchvision_name(name: str) -> str:
-    """Turn Detectron2's name of a ResNet tensor into torchvision's: ``...res2.0.conv1.norm.weight`` and the like."""
-    name = re.sub(r"^.*?\b(?=stem\.|res\d\.)", "", name)
-    name = re.sub(r"\.(conv(\d))\.norm\.", r".bn\2.", name).replace(".shortcut.norm.", ".downsample.1.")
-    name = name.replace(".shortcut.", ".downsample.0.").removeprefix("stem.")
-    return re.sub(r"^res(\d)\.", lambda found: f"layer{int(found[1]) - 1}.", name)
+    # Converted files are strict ResNet-50s; they leave out the norms' counters, which loading asks for.
+    state = build_backbone("resnet50").state_dict()
+    state |= {name: converted["model"][detectron2_name(name)] for name in expected_shapes()}
+    source = converted["source"]
+    if source["layout"] == "detectron2" and layout is None:
+        raise UserError(
+            f"{path} is a file of Detectron2, trained perhaps on BGR images with another stride (MSRA's are); if it "
+            "takes torchvision's kind of input, say so by --layout detectron2."
+        )
+    about = (source["method"] or path.stem, source["epoch"], source["total_epochs"], source["branch"])
+    return Weights(state, "resnet50", *about, source["sha256"])
 
 
 def _checked(state: dict[str, Tensor], path: Path) -> str:

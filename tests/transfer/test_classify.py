@@ -1,5 +1,6 @@
 """Classification: the probe learns what can be learnt, and only that; features, weights, records, exit codes."""
 
+import dataclasses
 import json
 import math
 import subprocess
@@ -17,9 +18,11 @@ from benchmark.records import RunRecord
 from pretrain.checkpoint import export_backbone, save_checkpoint
 from pretrain.encoder import Branches, build_backbone, untrained_backbone
 from transfer import classify
+from transfer.convert import convert_checkpoint
 from transfer.features import extract, find_splits, read_features, write_features
 from transfer.probe import ProbeSettings, accuracies, linear_probe, nearest_neighbours
-from transfer.weights import make_backbone, read_weights, torchvision_name
+from transfer.resnet50 import detectron2_name
+from transfer.weights import make_backbone, read_weights
 
 CPU = torch.device("cpu")
 COLOURS = {"blue": (40, 60, 200), "green": (30, 190, 60), "red": (210, 50, 40)}
@@ -222,20 +225,33 @@ def test_a_checkpoint_that_lacks_a_tensor_is_refused(tmp_path):
         read_weights(str(a_checkpoint(tmp_path / "checkpoint.pth", branches)))
 
 
-def test_names_of_detectron2_become_torchvisions():
-    pytest.importorskip("detectron2")
-    from detectron2.config import get_cfg
-    from detectron2.modeling import build_backbone as build_detectron2
+def test_foreign_checkpoints_and_converted_files(tmp_path):
+    state = untrained_backbone(seed=3)
+    torch.save(state, tmp_path / "plain.pth")
+    moco = {"state_dict": {f"module.encoder_q.{name}": tensor for name, tensor in state.items()}, "epoch": 200}
+    torch.save(moco, tmp_path / "moco.pth")
+    torch.save(convert_checkpoint(tmp_path / "moco.pth"), tmp_path / "converted.pth")
+    found = {name: read_weights(str(tmp_path / f"{name}.pth")) for name in ("plain", "moco", "converted")}
+    for weights in found.values():
+        assert weights.arch == "resnet50"
+        assert all(torch.equal(weights.state[k], v) for k, v in state.items() if "num_batches" not in k)
+        make_backbone(weights)
+    assert (found["moco"].method, found["moco"].epochs) == ("moco", 200)
+    assert found["converted"] == dataclasses.replace(found["moco"], state=found["converted"].state)
+    assert read_weights(f"torchvision:{tmp_path / 'plain.pth'}").method == "torchvision"
 
-    cfg = get_cfg()
-    cfg.MODEL.RESNETS.OUT_FEATURES, cfg.MODEL.RESNETS.STRIDE_IN_1X1 = ["res5"], False
-    theirs = {
-        torchvision_name(f"backbone.bottom_up.{k}"): v.shape for k, v in build_detectron2(cfg).state_dict().items()
-    }
-    ours = {k: v.shape for k, v in untrained_backbone().items() if not k.endswith("num_batches_tracked")}
-    assert theirs == ours
-    assert len(ours) == 265
-    assert torchvision_name("roi_heads.res5.0.shortcut.norm.running_var") == "layer4.0.downsample.1.running_var"
+
+def test_weights_that_want_another_kind_of_input_are_refused(tmp_path):
+    path = tmp_path / "R-50.pth"
+    state = untrained_backbone()
+    theirs = {detectron2_name(name): state[name] for name in state if not name.endswith("num_batches_tracked")}
+    torch.save({"model": theirs, "__author__": "somebody", "matching_heuristics": True}, path)
+    with pytest.raises(UserError, match="a file of Detectron2"):
+        read_weights(str(path))
+    assert read_weights(str(path), layout="detectron2").arch == "resnet50"
+    for spec in ("msra:R-50.pkl", "detectron2-random"):
+        with pytest.raises(UserError, match="for detectors only"):
+            read_weights(spec)
 
 
 # --- The command --------------------------------------------------------------------------------------------------
