@@ -105,7 +105,7 @@ LAYOUTS = (
 BY_NAME = {layout.name: layout for layout in LAYOUTS}
 
 
-@dataclass
+@dataclass(eq=False)
 class Backbone:
     """A ResNet found in a file, whole or not.
 
@@ -164,7 +164,7 @@ def normalised(path: tuple[str, ...]) -> str:
 def find_backbones(content: Any, metadata: Mapping[str, str]) -> list[Backbone]:
     """Return the ResNets in a file's content, identified where a layout has their address, largest first."""
     found: dict[tuple[str, str], Backbone] = {}
-    others: list[tuple[str, tuple[str, ...], Tensor]] = []
+    names: dict[tuple[str, str] | None, list[str]] = {None: []}  # of each address; None: of no ResNet's tensors
     for path, tensor in walk(content):
         name = normalised(path)
         for naming in NAMINGS:
@@ -172,20 +172,21 @@ def find_backbones(content: Any, metadata: Mapping[str, str]) -> list[Backbone]:
             if split:
                 address, own = split
                 backbone = found.setdefault((address, naming.name), Backbone(address, naming))
+                names.setdefault((address, naming.name), []).append(name)
                 _add(backbone, own, name, tensor)
                 backbone.facts |= {"in:" + part for part in path[:-1]} | {"raw:" + _before(path[-1], own)}
                 break
         else:
-            others.append((name, path, tensor))
+            names[None].append(name)
     backbones = [backbone for backbone in found.values() if len(backbone.tensors) >= FEWEST_TENSORS]
+    for key, backbone in found.items():
+        if backbone not in backbones:
+            names[None] += names[key]
     facts = facts_of(content, metadata)
     for backbone in backbones:
-        backbone.strange += [
-            name
-            for name, _, _ in others
-            if backbone.naming.is_body(name.removeprefix(backbone.address).lstrip("."))
-            and name.startswith(backbone.address)
-        ]
+        start = f"{backbone.address}." if backbone.address else ""
+        own = [(name, backbone.naming.bare(name.removeprefix(start))) for name in names[None] if name.startswith(start)]
+        backbone.strange += [name for name, bare in own if backbone.naming.is_body(bare)]
         backbone.facts |= facts | {"naming:" + backbone.naming.name}
         identify(backbone)
     return sorted(backbones, key=lambda backbone: -len(backbone.tensors))

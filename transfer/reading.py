@@ -99,10 +99,11 @@ def _allowed_in_torch_files() -> list:
 
 def _read_torch(path: Path, trust: bool) -> Any:
     try:
-        if trust:
-            return torch.load(path, map_location="cpu", weights_only=False, pickle_module=_trusting_pickle())
-        with torch.serialization.safe_globals(_allowed_in_torch_files()):
-            return torch.load(path, map_location="cpu", weights_only=True)
+        with open(path, "rb") as file:  # an open file: torch must not judge by the extension either
+            if trust:
+                return torch.load(file, map_location="cpu", weights_only=False, pickle_module=_trusting_pickle())
+            with torch.serialization.safe_globals(_allowed_in_torch_files()):
+                return torch.load(file, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         names = [] if trust else _forbidden_globals(path, str(error))
         if names:

@@ -13,6 +13,7 @@ import torchvision
 
 STAGES = (3, 4, 6, 3)
 _LEAF = r"(?:weight|bias|running_mean|running_var|num_batches_tracked)"
+_NOT_IN_A_NUMBERED_BLOCK = r"(?<!\d\.\d\.)(?<!\d\.\d\d\.)"  # ``4.0.conv1`` is no stem
 _BLOCK = rf"\d+\.(?:conv\d|bn\d|downsample\.\d)\.{_LEAF}"
 _DETECTRON = rf"(?:stem\.conv1|res[2-5]\.\d+\.(?:conv\d|shortcut))(?:\.norm)?\.{_LEAF}"
 _IN_A_BLOCK = re.compile(r"(?:^|\.)(?:layer([1-4])|res([2-5])|([4-7]))\.(\d+)\.(conv\d|bn\d|shortcut|downsample)(.*)")
@@ -79,6 +80,10 @@ class Naming:
         """Say whether a ResNet-50 has this tensor."""
         return self.to_torchvision(own) in expected_shapes()
 
+    def bare(self, name: str) -> str:
+        """Cut what a detector puts before the ResNet's names, where this naming is a detector's."""
+        return re.sub(r"^(backbone\.(bottom_up\.)?|roi_heads\.)", "", name) if self.name == "detectron2" else name
+
     def is_body(self, own: str) -> bool:
         """Say whether a name belongs to a ResNet's body rather than to a head."""
         return re.match(self.body, own) is not None
@@ -95,9 +100,12 @@ class Naming:
 
 
 NAMINGS = (
-    Naming("detectron2", rf"((?:.*?\.)??)({_DETECTRON})", r"(stem|res\d)\b", _from_detectron2),
+    Naming("detectron2", rf"((?:.*?\.)??)({_DETECTRON})", r"(stem|res\d\.\d+)\.", _from_detectron2),
     Naming(
-        "torchvision", rf"((?:.*?\.)??)((?:layer\d\.{_BLOCK})|(?:(?:conv1|bn1)\.{_LEAF}))", r"(conv|bn|layer)\d", str
+        "torchvision",
+        rf"((?:.*?\.)??)((?:layer\d\.{_BLOCK})|(?:{_NOT_IN_A_NUMBERED_BLOCK}(?:conv1|bn1)\.{_LEAF}))",
+        r"(conv|bn|layer)\d",
+        str,
     ),
     Naming("numbered", rf"((?:.*?\.)??)((?:[4-7]\.{_BLOCK})|(?:0\.weight|1\.{_LEAF}))", r"[0-7]\.", _from_numbers),
 )

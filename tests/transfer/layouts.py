@@ -25,6 +25,18 @@ def network(seed: int = 0) -> State:
     return {name: tensor.detach() for name, tensor in model.state_dict().items()}
 
 
+def light(seed: int = 0) -> State:
+    """Return a network whose every tensor is one number, its own, repeated: a file of it is small.
+
+    Which tensor went where is all that conversion can get wrong; ``network`` is for what a network computes.
+    """
+    with torch.device("meta"):
+        shapes = {name: t.shape for name, t in torchvision.models.resnet50().state_dict().items()}
+    numbers = torch.rand(len(shapes), generator=torch.Generator().manual_seed(seed))
+    state = {name: number.clone().expand(shape) for (name, shape), number in zip(shapes.items(), numbers, strict=True)}
+    return {name: tensor.long() if "num_batches" in name else tensor for name, tensor in state.items()}
+
+
 def under(prefix: str, state: State) -> State:
     """Put a prefix before every name."""
     return {prefix + name: tensor for name, tensor in state.items()}
@@ -196,7 +208,7 @@ FILES: dict[str, tuple[str, Builder, bool, tuple]] = {
     "detectron2 C4": ("detectron2", lambda a, b: {"model": split_c4(a), "iteration": 9}, False, (None, None, None)),
     "detectron2 FPN": (
         "detectron2",
-        lambda a, b: {"model": under("backbone.bottom_up.", detectron2(a)) | {"backbone.fpn_lateral2.bias": torch.ones(2)}},
+        lambda a, b: {"model": under("backbone.bottom_up.", detectron2(a)) | {"backbone.fpn_lateral2.bias": torch.ones(2)}},  # noqa: E501
         False, (None, None, None),
     ),
     "ours": (

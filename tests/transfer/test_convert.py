@@ -1,1 +1,361 @@
-"""Tests of transfer/convert.py."""
+"""Tests of transfer/convert.py: every layout there and back, strictness, branches, epochs, the command line."""
+
+import argparse
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+import torchvision
+from safetensors.torch import save_file
+
+from benchmark.errors import UserError
+from benchmark.files import sha256_of_file
+from benchmark.folder import ROOT
+from pretrain.checkpoint import export_backbone
+from tests.transfer.layouts import FILES, detectron2, light, numbered, under, with_projector, without_head
+from transfer.convert import AUTHOR, convert_checkpoint, inspect_file, main
+from transfer.formats import BY_NAME, LAYOUTS
+
+ONLINE, MOMENTUM = light(0), light(1)
+MOCO = FILES["moco"][1](ONLINE, MOMENTUM)
+
+
+def saved(content, folder, name="file.pth"):
+    """Save in the test's folder and return the path."""
+    torch.save(content, folder / name)
+    return folder / name
+
+
+def is_exactly(content, state):
+    """Whether a converted file holds exactly the 265 tensors of a network, by names written by hand."""
+    expected = detectron2(state)
+    return content["model"].keys() == expected.keys() and all(
+        tensor.dtype == torch.float32 and torch.equal(tensor, expected[name].float())
+        for name, tensor in content["model"].items()
+    )
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_every_layout_is_found_by_itself(name, tmp_path):
+    layout, build, has_momentum, (method, epoch, total) = FILES[name]
+    path = saved(build(ONLINE, MOMENTUM), tmp_path)
+    content = convert_checkpoint(path)
+    assert is_exactly(content, ONLINE)
+    assert content["__author__"] == AUTHOR
+    assert content["matching_heuristics"] is True
+    source = content["source"]
+    assert (source["layout"], source["branch"], source["sha256"]) == (layout, "online", sha256_of_file(path))
+    assert (source["method"], source["epoch"], source["total_epochs"]) == (method, epoch, total)
+    assert all(type(value) in (str, int, type(None)) for value in source.values())
+    assert is_exactly(convert_checkpoint(path, layout=layout), ONLINE)
+    if has_momentum:
+        momentum = convert_checkpoint(path, branch="momentum")
+        assert is_exactly(momentum, MOMENTUM)
+        assert momentum["source"]["branch"] == "momentum"
+    else:
+        with pytest.raises(UserError, match=r"has no momentum branch; it has online"):
+            convert_checkpoint(path, branch="momentum")
+
+
+PREFIXES = ("", "encoder_q.", "student.backbone.")
+
+
+@pytest.mark.parametrize("wrapper", ["", "module.", "_orig_mod.", "_orig_mod.module.", "module._orig_mod."])
+@pytest.mark.parametrize("container", [None, "state_dict", "model"])
+def test_wrappers_and_containers_present_or_absent(wrapper, container, tmp_path):
+    for prefix in PREFIXES:
+        for placed in (wrapper + prefix, prefix + wrapper):
+            state = under(placed, without_head(ONLINE))
+            path = saved({container: state} if container else state, tmp_path)
+            assert is_exactly(convert_checkpoint(path), ONLINE), placed
+
+
+@pytest.mark.parametrize("suffix", [".pth", ".pt", ".pth.tar", ".ckpt", ".pkl", ".safetensors", ""])
+def test_content_decides_and_not_the_extension(suffix, tmp_path):
+    assert is_exactly(convert_checkpoint(saved(MOCO, tmp_path, "file" + suffix)), ONLINE)
+    save_file({name: t.contiguous() for name, t in under("module.encoder_q.", ONLINE).items()}, tmp_path / "other.pth")
+    assert is_exactly(convert_checkpoint(tmp_path / "other.pth"), ONLINE)
+
+
+def test_our_exported_backbone_and_its_metadata(tmp_path):
+    path = tmp_path / "backbone.safetensors"
+    told = {"method": "kernel_ssl", "arch": "resnet50", "epoch": 8, "total_epochs": 16, "branch": "online", "seed": 5}
+    export_backbone(path, without_head(ONLINE), told)
+    content = convert_checkpoint(path)
+    assert is_exactly(content, ONLINE)
+    source = content["source"]
+    assert (source["layout"], source["branch"]) == ("pretrain-backbone", "online")
+    assert (source["method"], source["epoch"], source["total_epochs"], source["seed"]) == ("kernel_ssl", 8, 16, 5)
+    with pytest.raises(UserError, match="no momentum branch"):
+        convert_checkpoint(path, branch="momentum")
+
+
+def test_a_real_checkpoint_of_the_seed_keeps_it(tmp_path):
+    assert convert_checkpoint(saved(FILES["ours"][1](ONLINE, MOMENTUM), tmp_path))["source"]["seed"] == 3
+
+
+@pytest.mark.parametrize("branch", ["online", "momentum"])
+def test_converting_a_converted_file_changes_nothing(branch, tmp_path):
+    once = convert_checkpoint(saved(MOCO, tmp_path), branch=branch)
+    path = saved(once, tmp_path, "once.pth")
+    twice = convert_checkpoint(path, branch=branch)
+    assert twice["source"] == once["source"]
+    assert is_exactly(twice, ONLINE if branch == "online" else MOMENTUM)
+    other = "momentum" if branch == "online" else "online"
+    with pytest.raises(UserError, match=f"no {other} branch; it has {branch}"):
+        convert_checkpoint(path, branch=other)
+
+
+def test_a_forged_source_keeps_only_known_plain_values(tmp_path):
+    once = convert_checkpoint(saved(MOCO, tmp_path))
+    once["source"] = {"sha256": "a", "branch": "online", "epoch": [1], "method": "m", "more": "x"}
+    source = convert_checkpoint(saved(once, tmp_path))["source"]
+    assert (source["sha256"], source["epoch"], source["method"]) == ("a", None, "m")
+    assert "more" not in source
+
+
+def test_a_file_loads_safely_and_has_the_schema_detectron2_needs(tmp_path):
+    content = convert_checkpoint(saved(MOCO, tmp_path))
+    again = torch.load(saved(content, tmp_path, "written.pth"), weights_only=True)
+    assert again.keys() == {"model", "__author__", "matching_heuristics", "source"}
+    assert not [name for name in again["model"] if "fc" in name or "num_batches" in name or "queue" in name]
+
+
+# What is wrong with a file, and what must be said
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_a_renamed_key_is_missing_and_named(name, tmp_path):
+    """One tensor of the last stage gets a name that no network has; in every layout it must be missed."""
+
+    def spoil(content):
+        if not isinstance(content, dict):
+            return content
+        return {
+            str(k).replace("2.conv3.weight", "2.konv3.weight") if k in renamed else k: spoil(v)
+            for k, v in content.items()
+        }
+
+    content = FILES[name][1](ONLINE, ONLINE)
+    renamed = [key for key in _keys(content) if key.endswith(("layer4.2.conv3.weight", "res5.2.conv3.weight"))]
+    renamed += [key for key in _keys(content) if key.endswith("7.2.conv3.weight")]
+    assert renamed
+    with pytest.raises(UserError, match=r"1 missing: (layer4|res5|7)\.2\.conv3\.weight.*1 unexpected: .*konv3"):
+        convert_checkpoint(saved(spoil(content), tmp_path))
+
+
+def _keys(content):
+    for key, value in content.items():
+        yield str(key)
+        if isinstance(value, dict):
+            yield from _keys(value)
+
+
+@pytest.mark.parametrize("stage", ["layer1", "layer2", "layer3", "layer4"])
+def test_a_dropped_stage_is_named(stage, tmp_path):
+    left = {name: tensor for name, tensor in ONLINE.items() if not name.startswith(stage)}
+    absent = sum(1 for name in ONLINE if name.startswith(stage) and "num_batches" not in name)
+    state = under("module.base_encoder.", left)
+    with pytest.raises(UserError) as caught:
+        convert_checkpoint(saved({"state_dict": state}, tmp_path))
+    message = str(caught.value)
+    assert f"{absent} missing: {stage}.* (all {absent}, {stage}.0.conv1.weight to " in message
+    assert message.endswith(f"it looks like MoCo v3 with a ResNet-50 without {stage}.")
+
+
+@pytest.mark.parametrize(
+    ("content", "likeness"),
+    [
+        ({}, "a file without tensors"),
+        ({"state_dict": {}}, "a file without tensors"),
+        ({"epoch": 3}, "a file without tensors"),
+        ({"a": torch.ones(3)}, "no ResNet (it has a, ...)"),
+        ([1, 2], "a file without tensors"),
+    ],
+)
+def test_nothing_in_it(content, likeness, tmp_path):
+    with pytest.raises(UserError) as caught:
+        convert_checkpoint(saved(content, tmp_path))
+    assert str(caught.value).endswith(f"holds no ResNet-50: it looks like {likeness}.")
+
+
+@pytest.mark.parametrize(
+    ("name", "likeness"),
+    [("resnet18", "ResNet-18"), ("resnet101", "ResNet-101"), ("wide_resnet50_2", "a wide or grouped ResNet-50")],
+)
+def test_another_resnet_is_named(name, likeness, tmp_path):
+    state = getattr(torchvision.models, name)().state_dict()
+    with pytest.raises(UserError, match=f"it looks like torchvision.* with {likeness}"):
+        convert_checkpoint(saved(state, tmp_path))
+
+
+def test_a_vision_transformer_is_named(tmp_path):
+    state = {"cls_token": torch.ones(1, 1, 8), "blocks.0.attn.qkv.weight": torch.ones(24, 8)}
+    with pytest.raises(UserError, match="Vision Transformer"):
+        convert_checkpoint(saved({"teacher": state}, tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("layer1.0.conv2.weight", torch.ones(64, 64, 1, 1), r"1 misshaped: layer1.0.conv2.weight \(64, 64, 1, 1\) ins"),
+        ("layer2.0.bn1.running_var", torch.full((128,), float("nan")), r"1 not finite.*: layer2.0.bn1.running_var"),
+        ("layer2.0.bn1.weight", torch.full((128,), float("inf")), r"1 not finite.*: layer2.0.bn1.weight"),
+        ("layer2.0.bn1.weight", torch.ones(128, dtype=torch.int64), r"1 not floating point: layer2.0.bn1.weight"),
+        ("layer3.6.conv1.weight", torch.ones(256, 1024, 1, 1), r"1 unexpected: encoder_q.layer3.6.conv1.weight"),
+        ("conv1.bias", torch.ones(64), r"1 unexpected: encoder_q.conv1.bias"),
+    ],
+)
+def test_one_wrong_tensor(name, value, message, tmp_path):
+    state = under("module.encoder_q.", ONLINE | {name: value})
+    with pytest.raises(UserError, match=message):
+        convert_checkpoint(saved({"state_dict": state}, tmp_path))
+
+
+def test_duplicates_with_other_values_are_refused_and_equal_ones_are_not(tmp_path):
+    both = under("module.", ONLINE) | {"conv1.weight": MOMENTUM["conv1.weight"]}
+    with pytest.raises(UserError, match=r"1 given twice with different values: conv1\.weight"):
+        convert_checkpoint(saved(both, tmp_path))
+    assert is_exactly(convert_checkpoint(saved(under("module.", ONLINE) | ONLINE, tmp_path)), ONLINE)
+
+
+@pytest.mark.parametrize("kind", [torch.float16, torch.bfloat16, torch.float64])
+def test_other_precisions_become_float32(kind, tmp_path):
+    state = {name: t.to(kind) if t.is_floating_point() else t for name, t in ONLINE.items()}
+    path = saved(state, tmp_path)
+    assert is_exactly(convert_checkpoint(path), state)
+    told = inspect_file(path, branch="online", layout=None, trust=False)
+    assert f"{str(kind)[6:]} (converted to float32)" in told
+
+
+def test_two_nameless_backbones_are_refused_with_the_choices(tmp_path):
+    path = saved({"left": without_head(ONLINE), "right": without_head(MOMENTUM)}, tmp_path)
+    with pytest.raises(UserError, match=r"--layout at:left or --layout at:right"):
+        convert_checkpoint(path)
+    content = convert_checkpoint(path, layout="at:right", branch="momentum")
+    assert is_exactly(content, MOMENTUM)
+    assert (content["source"]["layout"], content["source"]["branch"]) == ("at:right", "momentum")
+
+
+def test_one_nameless_backbone_is_not_taken_for_granted(tmp_path):
+    path = saved(under("slow_copy.", ONLINE), tmp_path)
+    with pytest.raises(
+        UserError, match=r"under 'slow_copy\.'; if that is the online branch, choose by --layout at:slow"
+    ):
+        convert_checkpoint(path)
+
+
+def test_two_layouts_in_one_file_are_refused_with_the_choices(tmp_path):
+    path = saved(under("encoder_q.", ONLINE) | under("backbone.", MOMENTUM), tmp_path)
+    with pytest.raises(UserError, match=r"2 backbones for the online branch; choose by --layout .* or --layout"):
+        convert_checkpoint(path)
+    assert is_exactly(convert_checkpoint(path, layout="moco"), ONLINE)
+    assert is_exactly(convert_checkpoint(path, layout="solo-learn"), MOMENTUM)
+
+
+def test_layouts_that_do_not_fit_or_exist(tmp_path):
+    path = saved(MOCO, tmp_path)
+    with pytest.raises(UserError, match=r"no backbone where --layout dino keeps it; it has: moco \('encoder_q\.'\)"):
+        convert_checkpoint(path, layout="dino")
+    with pytest.raises(UserError, match=r"no value 'mocco'; did you mean 'moco'\?"):
+        convert_checkpoint(path, layout="mocco")
+    with pytest.raises(UserError, match="no backbone where --layout at:elsewhere"):
+        convert_checkpoint(path, layout="at:elsewhere")
+
+
+def test_epochs_are_never_guessed(tmp_path):
+    lightning = {"epoch": 399, "pytorch-lightning_version": "1.4", "state_dict": under("backbone.", ONLINE)}
+    assert convert_checkpoint(saved(lightning, tmp_path, "checkpoint_0400.pth"))["source"]["epoch"] is None
+    numbers = {"epoch": np.int64(200), "state_dict": under("module.encoder_q.", ONLINE)}
+    epoch = convert_checkpoint(saved(numbers, tmp_path))["source"]["epoch"]
+    assert (epoch, type(epoch)) == (200, int)
+    strange = {"epoch": "many", "state_dict": under("module.encoder_q.", ONLINE)}
+    assert convert_checkpoint(saved(strange, tmp_path))["source"]["epoch"] is None
+
+
+def test_projectors_in_the_place_of_the_classifier_do_not_leak(tmp_path):
+    state = under("module.encoder.", with_projector(ONLINE))
+    assert is_exactly(convert_checkpoint(saved({"state_dict": state}, tmp_path)), ONLINE)
+
+
+def test_a_numbered_stage_that_is_missing_is_named_by_its_number(tmp_path):
+    state = {name: tensor for name, tensor in numbered(ONLINE).items() if not name.startswith("5.0.conv1")}
+    with pytest.raises(UserError, match=r"1 missing: 5\.0\.conv1\.weight"):
+        convert_checkpoint(saved({"state_dict": under("backbone.", state)}, tmp_path))
+
+
+# The command
+
+
+def test_inspect_says_it_all_and_writes_nothing(tmp_path, capsys):
+    content = FILES["dino"][1](ONLINE, MOMENTUM)
+    path = saved(content, tmp_path, "dino.pth")
+    assert main([str(path), "--inspect"]) == 0
+    told = capsys.readouterr().out
+    assert "dino (DINO)" in told
+    assert "online          under 'student.backbone.': 265 of 265" in told
+    assert "momentum        under 'teacher.backbone.': 265 of 265" in told
+    assert "epoch           800\ntotal epochs    800" in told
+    assert f"sha256          {sha256_of_file(path)}" in told
+    assert [item.name for item in tmp_path.iterdir()] == ["dino.pth"]
+
+
+def test_inspect_of_files_that_cannot_be_converted(tmp_path, capsys):
+    assert main([str(saved({"x.weight": torch.ones(3)}, tmp_path)), "--inspect"]) == 0
+    assert "none: it looks like no ResNet" in capsys.readouterr().out
+    assert main([str(saved(under("slow.", ONLINE), tmp_path)), "--inspect"]) == 0
+    assert "take it by --layout at:slow" in capsys.readouterr().out
+
+
+def call(*arguments, folder):
+    script = str(ROOT / "transfer" / "convert.py")
+    return subprocess.run([sys.executable, script, *arguments], capture_output=True, text=True, cwd=folder, timeout=120)
+
+
+def test_the_command_as_users_call_it(tmp_path):
+    saved(MOCO, tmp_path, "moco.pth.tar")
+    done = call("moco.pth.tar", "--output", "out/d2.pth", "--branch", "momentum", folder=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "265 of 265 tensors" in done.stdout
+    assert is_exactly(torch.load(tmp_path / "out/d2.pth", weights_only=True), MOMENTUM)
+    done = call("moco.pth.tar", "--layout", "dino", "--output", "no.pth", folder=tmp_path)
+    assert (done.returncode, len(done.stderr.splitlines()), done.stdout) == (2, 1, "")
+    assert not (tmp_path / "no.pth").exists()
+
+
+def test_another_file_is_not_overwritten_unasked(tmp_path, capsys):
+    path = saved(MOCO, tmp_path, "moco.pth.tar")
+    assert main([str(path)]) == 0
+    assert (tmp_path / "moco.detectron2.pth").is_file()
+    assert main([str(path)]) == 0
+    assert "already holds exactly this" in capsys.readouterr().out
+    with pytest.raises(UserError, match="--overwrite"):
+        main([str(path), "--branch", "momentum"])
+    assert main([str(path), "--branch", "momentum", "--overwrite"]) == 0
+    with pytest.raises(UserError, match="the checkpoint itself"):
+        main([str(path), "--output", str(path)])
+
+
+def test_mistakes_on_the_command_line(tmp_path):
+    for arguments, message in [
+        ([], "0 files are given"),
+        (["a", "b"], "2 files are given"),
+        ([str(tmp_path / "absent.pth")], "there is no file"),
+        ([str(saved(MOCO, tmp_path)), "--branch", "teacher"], "--branch has no value 'teacher'"),
+    ]:
+        with pytest.raises(UserError, match=message):
+            main(arguments)
+
+
+def test_the_table_in_the_docs_is_the_table_in_the_code():
+    text = (ROOT / "docs" / "conversion.md").read_text(encoding="utf-8")
+    for layout in LAYOUTS:
+        assert f"| `{layout.name}` | {layout.source} |" in text
+    assert BY_NAME.keys() == {layout.name for layout in LAYOUTS}
+
+
+def test_hyper_parameters_may_be_a_namespace(tmp_path):
+    content = FILES["lightly"][1](ONLINE, MOMENTUM) | {"hyper_parameters": argparse.Namespace(max_epochs=800)}
+    assert convert_checkpoint(saved(content, tmp_path))["source"]["total_epochs"] == 800
