@@ -334,11 +334,14 @@ def alive(pid):
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 def test_workers_die_with_a_parent_that_is_killed(folder):
     parent = subprocess.Popen(
-        [sys.executable, "-W", "ignore", "-c", WAITING, str(folder)], stdout=subprocess.PIPE, text=True
+        [sys.executable, "-W", "ignore", "-c", WAITING, str(folder)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
     )
     try:
         workers = [int(word) for word in parent.stdout.readline().split()]
-        assert len(workers) == 2
+        assert len(workers) == 2, parent.stderr.read()[-2000:]
         assert all(map(alive, workers))
     finally:
         parent.send_signal(signal.SIGKILL)
