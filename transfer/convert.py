@@ -26,7 +26,8 @@ if TYPE_CHECKING:
 AUTHOR = "ssl-detection-benchmark"
 AT = "at:"  # --layout at:ADDRESS takes the backbone at an address that no layout has
 SOURCE_KEYS = {
-    "sha256": str, "layout": str, "branch": str, "method": str, "epoch": int, "total_epochs": int, "seed": int
+    "sha256": str, "layout": str, "branch": str, "method": str, "epoch": int, "total_epochs": int, "seed": int,
+    "dtype": str,
 }  # fmt: skip
 
 
@@ -60,9 +61,9 @@ def convert_checkpoint(
 
     Returns:
         ``{"model": 265 float32 tensors by Detectron2's name, "__author__", "matching_heuristics": True, "source":
-        {"sha256", "layout", "branch", "method", "epoch", "total_epochs", "seed"}}``. ``epoch`` counts completed
-        epochs by the file's own account; what the file does not say is None. A file that was converted before keeps
-        its source.
+        {"sha256", "layout", "branch", "method", "epoch", "total_epochs", "seed", "dtype"}}``. ``epoch`` counts
+        completed epochs by the file's own account, ``dtype`` is the file's precision; what the file does not say is
+        None. A file that was converted before keeps its source.
 
     Raises:
         UserError: unreadable or unsafe, no or several backbones, no such branch or layout, tensors missing,
@@ -113,7 +114,8 @@ def _forced(found: "list[Backbone]", path: Path, layout: str) -> "list[Backbone]
     from transfer.formats import BY_NAME, branch_of
 
     if layout.startswith(AT):
-        wanted = [backbone for backbone in found if backbone.address == layout.removeprefix(AT)]
+        place = layout.removeprefix(AT)
+        wanted = [b for b in found if place in (b.address, f"{b.container}/{b.address}")]
         for backbone in wanted:
             backbone.layout, backbone.branch = None, None
     elif layout not in BY_NAME:
@@ -141,8 +143,12 @@ def _branch(backbone: "Backbone", contents: "Contents", asked: str) -> str:
 def _choices(backbones: "list[Backbone]") -> str:
     """List the values of --layout that tell backbones apart."""
     names = [backbone.layout.name for backbone in backbones if backbone.layout]
-    distinct = len(names) == len(backbones) == len(set(names))
-    return " or ".join("--layout " + (b.layout.name if distinct and b.layout else AT + b.address) for b in backbones)
+    if len(names) == len(backbones) == len(set(names)):
+        return " or ".join(f"--layout {name}" for name in names)
+    addresses = [backbone.address for backbone in backbones]
+    if len(addresses) > len(set(addresses)):
+        addresses = [f"{backbone.container}/{backbone.address}" for backbone in backbones]
+    return " or ".join(f"--layout {AT}{address}" for address in addresses)
 
 
 def _all_equal(backbones: "list[Backbone]") -> bool:
@@ -168,8 +174,6 @@ def _faults(backbone: "Backbone") -> list[str]:
     ]
     no_numbers = [own(name) for name, tensor in tensors.items() if not tensor.is_floating_point()]
     not_finite = [own(n) for n, t in tensors.items() if t.is_floating_point() and not t.isfinite().all()]
-    if backbone.naming.name != "torchvision":
-        missing = [own(name) for name in missing]
     faults = {
         "missing": missing,
         "unexpected": backbone.strange,
@@ -178,7 +182,8 @@ def _faults(backbone: "Backbone") -> list[str]:
         "not floating point": no_numbers,
         "not finite (NaN or infinity)": not_finite,
     }
-    return [f"{len(names)} {fault}: {shorten(names)}" for fault, names in faults.items() if names]
+    listed = {fault: shorten(names, own if fault == "missing" else str) for fault, names in faults.items()}
+    return [f"{len(faults[fault])} {fault}: {text}" for fault, text in listed.items() if text]
 
 
 def check_tensors(backbone: "Backbone", path: Path, contents: "Contents") -> None:
@@ -220,6 +225,7 @@ def source_of(contents: "Contents", backbone: "Backbone", path: Path, branch: st
         "epoch": None,
         "total_epochs": None,
         "seed": None,
+        "dtype": _kinds([backbone]),
     }
     if layout and layout.name == "pretrain-backbone":
         told = contents.metadata
@@ -240,6 +246,11 @@ def source_of(contents: "Contents", backbone: "Backbone", path: Path, branch: st
     totals = [_whole(lookup(content, where)) for where in (layout.total if layout else ())]
     source["total_epochs"] = next((total for total in totals if total is not None), None)
     return source
+
+
+def _kinds(backbones: "list[Backbone]") -> str:
+    """Return the precisions of the tensors, such as ``float16``."""
+    return ", ".join(sorted({str(t.dtype).removeprefix("torch.") for b in backbones for t in b.tensors.values()}))
 
 
 def _whole(value: Any) -> int | None:
@@ -282,8 +293,8 @@ def inspect_file(path: str | Path, *, branch: str, layout: str | None, trust: bo
         if backbone.layout is None:
             state += f"; take it by --layout {AT}{backbone.address}"
         rows.append((_branch(backbone, contents, "unknown branch"), f"under {backbone.title}: {state}"))
-    kinds = sorted({str(tensor.dtype).removeprefix("torch.") for b in found for tensor in b.tensors.values()})
-    rows.append(("dtype", ", ".join(kinds) + ("" if kinds == ["float32"] else " (converted to float32)")))
+    kinds = _kinds(found)
+    rows.append(("dtype", kinds + ("" if kinds == "float32" else " (converted to float32)")))
     try:
         backbone = choose_backbone(contents, path, branch, layout)
     except UserError as error:

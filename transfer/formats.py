@@ -19,6 +19,7 @@ from transfer.resnet50 import NAMINGS, Naming
 WRAPPERS = ("module", "_orig_mod")
 CONTAINERS = ("state_dict", "model", "model_state", "model_state_dict", "network", "net")
 NOT_A_MODEL = re.compile(r"optim|scheduler|scaler|^rng|^callbacks$|^meters$")
+DEEPEST = 12  # containers within containers; a pickle may hold itself
 FEWEST_TENSORS = 20  # under one address, to be called a backbone with tensors missing rather than something else
 
 
@@ -111,6 +112,7 @@ class Backbone:
 
     Attributes:
         address: what precedes its names, wrappers and containers cut; "" when they stand alone.
+        container: the keys that lead to its dictionary, such as ``state_dict``.
         naming: how its tensors are called.
         tensors: torchvision's name -> tensor, as stored.
         strange: names under the address that belong to a ResNet's body, but to no ResNet-50's.
@@ -120,6 +122,7 @@ class Backbone:
     """
 
     address: str
+    container: str
     naming: Naming
     tensors: dict[str, Tensor] = field(default_factory=dict)
     strange: list[str] = field(default_factory=list)
@@ -141,7 +144,7 @@ def walk(content: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, 
     """
     if isinstance(content, nn.Module):
         content = content.state_dict()
-    if isinstance(content, Mapping):
+    if isinstance(content, Mapping) and len(path) < DEEPEST:
         for key, value in content.items():
             if isinstance(key, str) and not (not path and NOT_A_MODEL.search(key)):
                 yield from walk(value, (*path, key))
@@ -163,16 +166,18 @@ def normalised(path: tuple[str, ...]) -> str:
 
 def find_backbones(content: Any, metadata: Mapping[str, str]) -> list[Backbone]:
     """Return the ResNets in a file's content, identified where a layout has their address, largest first."""
-    found: dict[tuple[str, str], Backbone] = {}
-    names: dict[tuple[str, str] | None, list[str]] = {None: []}  # of each address; None: of no ResNet's tensors
+    found: dict[tuple[str, str, str], Backbone] = {}
+    names: dict[tuple[str, str, str] | None, list[str]] = {None: []}  # of each address; None: of no ResNet's tensors
     for path, tensor in walk(content):
         name = normalised(path)
         for naming in NAMINGS:
             split = naming.split(name)
             if split:
                 address, own = split
-                backbone = found.setdefault((address, naming.name), Backbone(address, naming))
-                names.setdefault((address, naming.name), []).append(name)
+                container = ".".join(path[:-1])
+                key = (address, container, naming.name)
+                backbone = found.setdefault(key, Backbone(address, container, naming))
+                names.setdefault(key, []).append(name)
                 _add(backbone, own, name, tensor)
                 backbone.facts |= {"in:" + part for part in path[:-1]} | {"raw:" + _before(path[-1], own)}
                 break

@@ -93,7 +93,9 @@ def resolve_weights(
     if spec.startswith(MSRA):
         return _msra(Path(spec.removeprefix(MSRA)))
     if spec.startswith(TORCHVISION):
-        found = _checkpoint("torchvision", spec.removeprefix(TORCHVISION), "online", layout or "torchvision", trust)
+        found = _checkpoint("torchvision", spec.removeprefix(TORCHVISION), "online", layout, trust)
+        if found.layout not in ("torchvision", "detectron2"):
+            raise UserError(f"{spec} is no supervised file of torchvision but {found.layout}; leave torchvision: out.")
         return found
     known = (RANDOM, DETECTRON2_RANDOM)
     if not Path(spec).exists() and "/" not in spec and "." not in spec:

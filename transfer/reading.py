@@ -108,14 +108,15 @@ def _read_torch(path: Path, trust: bool) -> Any:
         names = [] if trust else _forbidden_globals(path, str(error))
         if names:
             raise _needs_trust(path, names) from None
-        raise UserError(f"{path} is damaged ({_short(error)}); download or copy it again.") from None
+        advice = "it is damaged" if trust else "it is damaged, or needs --trust if you trust its author"
+        raise UserError(f"{path} cannot be read safely ({_short(error)}); {advice}.") from None
     except Exception as error:  # a damaged file makes torch raise half a dozen kinds
         raise UserError(f"{path} cannot be read as a torch file ({_short(error)}); is it whole?") from None
 
 
 def _forbidden_globals(path: Path, message: str) -> list[str]:
     """Return the names that made torch refuse: all of them where torch can list them, else the first."""
-    found = re.findall(r"(?:GLOBAL|class|Unsupported global:?) ([\w.]+\.\w+)", message)
+    found = re.findall(r"(?:GLOBAL|Unsupported class) ([\w.]+)", message)
     with contextlib.suppress(Exception), torch.serialization.safe_globals(_allowed_in_torch_files()):
         found += torch.serialization.get_unsafe_globals_in_checkpoint(path)
     return list(dict.fromkeys(found))
@@ -210,4 +211,5 @@ def _trusting_pickle() -> types.ModuleType:
 
 
 def _short(error: Exception) -> str:
-    return " ".join(str(error).split())[:160] or type(error).__name__
+    text = str(error).partition("WeightsUnpickler error:")[2] or str(error)  # torch puts five lines of advice before it
+    return " ".join(text.split())[:160] or type(error).__name__

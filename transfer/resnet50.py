@@ -40,8 +40,13 @@ def detectron2_name(name: str) -> str:
     return re.sub(r"\bbn(\d)\.", r"conv\1.norm.", name)
 
 
+@cache
+def _detectron2_to_torchvision() -> dict[str, str]:
+    return {detectron2_name(known): known for known in expected_shapes()}
+
+
 def _from_detectron2(name: str) -> str:
-    return {detectron2_name(known): known for known in expected_shapes()}.get(name, name)
+    return _detectron2_to_torchvision().get(name, name)
 
 
 def _from_numbers(name: str) -> str:
@@ -111,16 +116,23 @@ NAMINGS = (
 )
 
 
-def shorten(names: Iterable[str], most: int = 12) -> str:
-    """List names for one sentence: a wholly absent stage as ``layer4.* (all 50)``, then up to `most` single ones."""
+def shorten(names: Iterable[str], own: Callable[[str], str] = str, most: int = 12) -> str:
+    """List names for one sentence: a wholly absent stage as ``layer4.* (all 50)``, then up to `most` single ones.
+
+    Args:
+        names: torchvision's names, or any others.
+        own: how the file calls the tensor of torchvision's name.
+        most: names listed singly.
+    """
     names = list(names)
     parts = []
     for stage in range(1, 5):
         whole = [name for name in expected_shapes() if name.startswith(f"layer{stage}.")]
         if set(whole) <= set(names):
-            parts.append(f"layer{stage}.* (all {len(whole)}, {whole[0]} to {whole[-1]})")
+            first, last = own(whole[0]), own(whole[-1])
+            parts.append(f"{first.split('.')[0]}.* (all {len(whole)}, {first} to {last})")
             names = [name for name in names if name not in set(whole)]
-    parts += names[:most] + ([f"and {len(names) - most} more"] if len(names) > most else [])
+    parts += [own(name) for name in names[:most]] + ([f"and {len(names) - most} more"] if len(names) > most else [])
     return ", ".join(parts)
 
 

@@ -226,6 +226,7 @@ def test_other_precisions_become_float32(kind, tmp_path):
     state = {name: t.to(kind) if t.is_floating_point() else t for name, t in ONLINE.items()}
     path = saved(state, tmp_path)
     assert is_exactly(convert_checkpoint(path), state)
+    assert convert_checkpoint(path)["source"]["dtype"] == str(kind)[6:]
     told = inspect_file(path, branch="online", layout=None, trust=False)
     assert f"{str(kind)[6:]} (converted to float32)" in told
 
@@ -237,6 +238,22 @@ def test_two_nameless_backbones_are_refused_with_the_choices(tmp_path):
     content = convert_checkpoint(path, layout="at:right", branch="momentum")
     assert is_exactly(content, MOMENTUM)
     assert (content["source"]["layout"], content["source"]["branch"]) == ("at:right", "momentum")
+
+
+def test_two_containers_with_the_same_address_are_two_backbones(tmp_path):
+    state_dicts = {"state_dict": under("encoder_q.", ONLINE), "model": under("encoder_q.", MOMENTUM)}
+    path = saved(state_dicts, tmp_path)
+    with pytest.raises(UserError, match="--layout at:state_dict/encoder_q or --layout at:model/encoder_q"):
+        convert_checkpoint(path)
+    assert is_exactly(convert_checkpoint(path, layout="at:model/encoder_q"), MOMENTUM)
+    path = saved({"state_dict": ONLINE, "model": ONLINE}, tmp_path)
+    assert is_exactly(convert_checkpoint(path), ONLINE)
+
+
+def test_a_file_that_holds_itself_ends(tmp_path):
+    content = {"state_dict": ONLINE}
+    content["again"] = content
+    assert is_exactly(convert_checkpoint(saved(content, tmp_path), layout="at:state_dict/"), ONLINE)
 
 
 def test_one_nameless_backbone_is_not_taken_for_granted(tmp_path):
@@ -281,8 +298,9 @@ def test_projectors_in_the_place_of_the_classifier_do_not_leak(tmp_path):
 
 
 def test_a_numbered_stage_that_is_missing_is_named_by_its_number(tmp_path):
-    state = {name: tensor for name, tensor in numbered(ONLINE).items() if not name.startswith("5.0.conv1")}
-    with pytest.raises(UserError, match=r"1 missing: 5\.0\.conv1\.weight"):
+    dropped = ("5.0.conv1", "7.")
+    state = {name: tensor for name, tensor in numbered(ONLINE).items() if not name.startswith(dropped)}
+    with pytest.raises(UserError, match=r"51 missing: 7\.\* \(all 50, 7\.0.*running_var\), 5\.0\.conv1\.weight"):
         convert_checkpoint(saved({"state_dict": under("backbone.", state)}, tmp_path))
 
 

@@ -5,11 +5,14 @@ import collections
 import os
 import pathlib
 import pickle
+import subprocess
+import sys
 import tarfile
 
 import numpy as np
 import pytest
 import torch
+import torchvision
 from safetensors.torch import save_file
 
 from benchmark.errors import UserError
@@ -60,8 +63,8 @@ def test_a_file_that_would_write_a_file_does_not(write, kind, tmp_path):
     write({"model": {"a": kind(mark)}}, path)
     with pytest.raises(UserError, match=r"names [\w.]+.*which could run code on reading.*give --trust") as caught:
         convert_checkpoint(path)
-    name = {Malicious: "pathlib", ViaSystem: "system", ViaEval: "eval"}[kind]
-    assert name in str(caught.value)
+    names = {Malicious: ("pathlib", "getattr"), ViaSystem: ("posix.system",), ViaEval: ("eval",)}[kind]
+    assert any(name in str(caught.value) for name in names)
     assert not mark.exists()
     read_file(path, trust=True)
     assert mark.exists(), "the file of this test does no harm at all, so that the test would prove nothing"
@@ -107,9 +110,6 @@ def test_everything_else_needs_trust_and_is_named(value, tmp_path):
 def test_with_trust_a_class_that_is_not_installed_becomes_a_shell(tmp_path):
     (tmp_path / "absent_package.py").write_text("class AttributeDict(dict):\n    pass\n")
     program = "import torch, absent_package as a; torch.save({'h': a.AttributeDict(x=1), 't': torch.ones(2)}, 'f.pth')"
-    import subprocess
-    import sys
-
     subprocess.run([sys.executable, "-c", program], cwd=tmp_path, check=True, timeout=60)
     with pytest.raises(UserError, match=r"absent_package\.AttributeDict"):
         read_file(tmp_path / "f.pth")
@@ -174,8 +174,6 @@ def test_a_file_cut_short_is_a_mistake_told_in_a_sentence(write, part, tmp_path)
 
 
 def test_a_network_saved_whole_is_read_with_trust(tmp_path):
-    import torchvision
-
     torch.save(torchvision.models.resnet50(), tmp_path / "whole.pth")
     with pytest.raises(UserError, match=r"torchvision\.models\.resnet\.ResNet"):
         convert_checkpoint(tmp_path / "whole.pth")
