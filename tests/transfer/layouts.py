@@ -1,7 +1,12 @@
-"""A file of every layout, made from one network: what the tests of conversion are parametrised over."""
+"""A file of every layout, made from one network: what the tests of conversion are parametrised over.
+
+``python -m tests.transfer.layouts`` prints the conversion report of all of them.
+"""
 
 import argparse
+import tempfile
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -222,3 +227,27 @@ FILES: dict[str, tuple[str, Builder, bool, tuple]] = {
         True, ("kernel_ssl", 400, 800),
     ),
 }  # fmt: skip
+
+
+def main() -> None:
+    """Convert a file of every layout and print what arrived, as a Markdown table."""
+    from transfer.convert import convert_checkpoint
+
+    states = {"online": light(0), "momentum": light(1)}
+    expected = {branch: detectron2(state) for branch, state in states.items()}
+    print("| file | layout found | branch | tensors equal | method | epoch / total |\n" + "| --- " * 6 + "|")
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "file.pth"
+        for name, (_, build, has_momentum, _) in FILES.items():
+            torch.save(build(states["online"], states["momentum"]), path)
+            for branch in ("online", "momentum") if has_momentum else ("online",):
+                content = convert_checkpoint(path, branch=branch)
+                model, source = content["model"], content["source"]
+                equal = sum(torch.equal(model[key], tensor) for key, tensor in expected[branch].items())
+                epochs = " / ".join(str(source[key] or "-") for key in ("epoch", "total_epochs"))
+                found = (source["layout"], branch, f"{equal} of {len(model)}", source["method"] or "-", epochs)
+                print("| " + " | ".join([name, *found]) + " |")
+
+
+if __name__ == "__main__":
+    main()
