@@ -37,6 +37,8 @@ class Layout:
             or not defined. Lightning's own ``epoch`` is 0-based or 1-based with its version, so its progress counter
             is read.
         total: where the planned number of epochs stands, the first that exists.
+        naming: of the tensors, where the layout has one of its own.
+        needs_sign: whether its address alone is not enough, because others use it too.
     """
 
     name: str
@@ -48,6 +50,7 @@ class Layout:
     epoch: tuple[str, int] | None = None
     total: tuple[str, ...] = ()
     naming: str | None = None
+    needs_sign: bool = False
 
 
 _LIGHTNING_EPOCH = ("loops.fit_loop.epoch_progress.current.processed", 0)
@@ -58,8 +61,12 @@ LAYOUTS = (
     Layout(
         "pretrain", "our pretrain/run.py", "encoder", "momentum_encoder",
         signs=("key:format_version", "key:rng", "root:momentum_projector"), epoch=("epoch", 0), total=("total_epochs",),
+        needs_sign=True,
     ),
-    Layout("pretrain-backbone", "our backbone.safetensors", "", signs=("metadata:branch", "metadata:total_epochs")),
+    Layout(
+        "pretrain-backbone", "our backbone.safetensors", "", signs=("metadata:branch", "metadata:total_epochs"),
+        needs_sign=True,
+    ),
     Layout("torchvision", "torchvision, timm, Barlow Twins / VICReg resnet50.pth, DINO backbone", "", _AVERAGED),
     Layout(
         "swav", "SwAV", "", signs=("root:projection_head", "root:prototypes"), method="swav", epoch=("epoch", 0),
@@ -67,7 +74,7 @@ LAYOUTS = (
     Layout("moco", "MoCo v1 / v2", "encoder_q", "encoder_k", method="moco", epoch=("epoch", 0)),
     Layout(
         "mocov3", "MoCo v3", "base_encoder", "momentum_encoder", signs=("root:base_encoder",), method="mocov3",
-        epoch=("epoch", 0),
+        epoch=("epoch", 0), needs_sign=True,
     ),
     Layout("simsiam", "SimSiam, MEC, Matrix-SSL", "encoder", "teacher", epoch=("epoch", 0), signs=("in:state_dict",)),
     Layout(
@@ -79,7 +86,7 @@ LAYOUTS = (
         total=("args.epochs",),
     ),
     Layout(
-        "solo-learn", "solo-learn (Lightning)", "backbone", "momentum_backbone",
+        "solo-learn", "solo-learn (Lightning)", "backbone|encoder", "momentum_backbone|momentum_encoder",
         signs=("in:state_dict", "key:pytorch-lightning_version", "root:momentum_backbone", "root:classifier"),
         epoch=_LIGHTNING_EPOCH, total=_LIGHTNING_TOTAL,
     ),
@@ -149,7 +156,7 @@ def walk(content: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, 
             if isinstance(key, str) and not (not path and NOT_A_MODEL.search(key)):
                 yield from walk(value, (*path, key))
     elif isinstance(content, Tensor):
-        yield path, content
+        yield path, content if content.layout is torch.strided else content.to_dense()
     elif isinstance(content, np.ndarray) and content.dtype.kind in "fiu":
         yield path, torch.from_numpy(np.ascontiguousarray(content))
 
@@ -231,8 +238,7 @@ def identify(backbone: Backbone) -> None:
         branch = branch_of(backbone, layout)
         if branch:
             score = len(set(layout.signs) & backbone.facts)
-            # ours are written by one program: without any of its signs the file is another's
-            if score or not layout.name.startswith("pretrain"):
+            if score or not layout.needs_sign:
                 fitting.append((score, branch, layout))
     if fitting:
         _, backbone.branch, backbone.layout = max(fitting, key=lambda fit: fit[0])

@@ -180,6 +180,13 @@ FILES: dict[str, tuple[str, Builder, bool, tuple]] = {
             | {"classifier.weight": torch.ones(2, 2)}, method="byol", max_epochs=1000),
         True, ("byol", 400, 1000),
     ),
+    "solo-learn, early": (
+        "solo-learn",
+        lambda a, b: lightning(
+            under("encoder.", without_head(a)) | under("momentum_encoder.", without_head(b))
+            | {"classifier.weight": torch.ones(2, 2)}),
+        True, (None, 400, None),
+    ),
     "lightly": (
         "lightly",
         lambda a, b: lightning(

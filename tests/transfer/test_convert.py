@@ -204,6 +204,11 @@ def test_a_vision_transformer_is_named(tmp_path):
         ("layer2.0.bn1.running_var", torch.full((128,), float("nan")), r"1 not finite.*: layer2.0.bn1.running_var"),
         ("layer2.0.bn1.weight", torch.full((128,), float("inf")), r"1 not finite.*: layer2.0.bn1.weight"),
         ("layer2.0.bn1.weight", torch.ones(128, dtype=torch.int64), r"1 not floating point: layer2.0.bn1.weight"),
+        (
+            "layer1.0.conv1.weight",
+            torch.full((64, 64, 1, 1), float("nan")).to_sparse(),
+            r"1 not finite.*: layer1.0.conv1",
+        ),
         ("layer3.6.conv1.weight", torch.ones(256, 1024, 1, 1), r"1 unexpected: encoder_q.layer3.6.conv1.weight"),
         ("conv1.bias", torch.ones(64), r"1 unexpected: encoder_q.conv1.bias"),
     ],
