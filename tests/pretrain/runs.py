@@ -1,0 +1,62 @@
+"""Small pre-training runs for the tests: a folder of pictures, flags that take seconds, calls as users make them."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from benchmark.folder import ROOT
+from pretrain.config import PretrainConfig
+
+SCRIPT = str(ROOT / "pretrain" / "run.py")
+SMALL: dict[str, Any] = {
+    "arch": "resnet18",
+    "image_size": 32,
+    "batch_size": 8,
+    "epochs": 2,
+    "projector_width": 32,
+    "projector_hidden": 32,
+    "predictor_hidden": 16,
+    "precision": "fp32",
+    "device": "cpu",
+    "workers": 0,
+    "log_every": 1,
+}
+
+
+def config(**changes: Any) -> PretrainConfig:
+    """Return a small config with `changes`."""
+    return PretrainConfig(**(SMALL | changes))
+
+
+def pictures(folder: Path, count: int = 24, level: int | None = None) -> Path:
+    """Fill `folder` with pictures of 50 x 40 px: noise, or one grey `level` everywhere; return it."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for i in range(count):
+        pixels = np.random.default_rng(i).integers(0, 255, (40, 50, 3), dtype=np.uint8)
+        if level is not None:
+            pixels[:] = level
+        Image.fromarray(pixels).save(folder / f"{i:03d}.png")
+    return folder
+
+
+def flags(folder: Path, data: Path | None = None, **changes: Any) -> list[str]:
+    """Return the command line of a small run that writes under `folder` and reads `data` (default folder/data)."""
+    options = SMALL | {"data": data or folder / "data", "output": folder / "run", "records": folder / "records"}
+    return [f"--{key.replace('_', '-')}={value}" for key, value in (options | changes).items()]
+
+
+def environment(**more: str) -> dict[str, str]:
+    """Return the environment of a child: one thread, this checkout first on the path."""
+    return {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT), **more}
+
+
+def call(arguments: list[str], processes: int = 1) -> subprocess.CompletedProcess[str]:
+    """Run pretrain/run.py to its end, by torchrun when there are several processes."""
+    launcher = ["-m", "torch.distributed.run", "--nproc-per-node", str(processes), "--standalone"]
+    command = [sys.executable, *(launcher if processes > 1 else []), SCRIPT, *arguments]
+    return subprocess.run(command, capture_output=True, text=True, env=environment(), timeout=120)
