@@ -135,8 +135,14 @@ def group_add(group: Any, field: "dataclasses.Field[Any]", kind: Any) -> None:
         group.add_argument(flag_of(field), type=kind, default=field.default, help=help_text, metavar=metadata["short"])
 
 
-def parse(config_class: type[Config], argv: list[str] | None, prog: str, description: str) -> Config:
-    """Parse a command line (and ``--config`` files) into a config object.
+def parse(
+    config_class: type[Config],
+    argv: list[str] | None,
+    prog: str,
+    description: str,
+    defaults: dict[str, Any] | None = None,
+) -> Config:
+    """Parse a command line (and ``--config`` files) into a config object; `defaults` replace the class's own.
 
     Raises:
         UserError: an unknown flag (with the nearest one), a value of the wrong type, a bad or missing YAML file.
@@ -146,6 +152,7 @@ def parse(config_class: type[Config], argv: list[str] | None, prog: str, descrip
     fields = [field for field in dataclasses.fields(config_class) if field.metadata]
     positional = next((field for field in fields if _is_words(field)), None)
     parser = build_parser(config_class, prog, description)
+    parser.set_defaults(defaults or {})
     options, words = _split(argv, fields)
     if words and positional is None:
         raise UserError(f"{words[0]!r} stands alone: every option is written --name value. Run {prog} --help.")

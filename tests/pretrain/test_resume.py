@@ -1,0 +1,152 @@
+"""Killed with SIGKILL and started again with the same command, a run ends with bit-identical weights."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+import torch
+
+from benchmark.records import RunRecord
+from pretrain.checkpoint import LAST, load_checkpoint
+from tests.pretrain.runs import SCRIPT, environment, flags, pictures
+
+EPOCHS, LENGTH = 4, 3
+OPTIONS = {"epochs": EPOCHS, "keep_every": 2, "precision": "bf16", "seed": 5, "lr": 2.0}
+
+
+def part_of(name):
+    """Say when a file is being written: its temporary file exists."""
+    return lambda run: any(run.glob(f".{name}.*.part"))
+
+
+def at_iteration(number):
+    """Say when an iteration has been logged."""
+
+    def reached(run):
+        metrics = run / "metrics.json"
+        return metrics.is_file() and f'"iteration": {number},' in metrics.read_text()
+
+    return reached
+
+
+# In the order in which one run meets them: (name, when, workers, a file that must be half written).
+KILLS = [
+    ("folder claimed, nothing trained", lambda run: (run / "run.json").is_file(), 0, None),
+    ("first epoch", at_iteration(2), 0, None),
+    ("export of the backbone", part_of("backbone.safetensors"), 2, "backbone.safetensors"),
+    ("write of the first checkpoint", part_of(LAST), 0, LAST),
+    ("middle of the second epoch", at_iteration(LENGTH + 2), 2, None),
+    ("write of a kept checkpoint", part_of("checkpoint_0002.pth"), 0, "checkpoint_0002.pth"),
+    ("write over the last checkpoint", part_of(LAST), 0, LAST),
+    ("third epoch", at_iteration(2 * LENGTH + 1), 0, None),
+]
+
+
+def start(arguments):
+    """Start a run in its own process group, so that a kill takes its workers along."""
+    return subprocess.Popen(
+        [sys.executable, SCRIPT, *arguments],
+        env=environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
+
+
+def kill_when(reached, run, arguments):
+    """Start the run and kill it at the moment described; fail when it ends before."""
+    process = start(arguments)
+    deadline = time.monotonic() + 60
+    while not reached(run):
+        if process.poll() is not None or time.monotonic() > deadline:
+            os.killpg(process.pid, signal.SIGKILL)
+            pytest.fail(f"the moment never came:\n{process.communicate()[0][-3000:]}")
+        time.sleep(0.0005)
+    os.killpg(process.pid, signal.SIGKILL)
+    output, _ = process.communicate()
+    assert process.returncode == -signal.SIGKILL, output
+
+
+def finish(arguments):
+    process = start(arguments)
+    output, _ = process.communicate(timeout=120)
+    assert process.returncode == 0, output[-3000:]
+    return output
+
+
+def losses(run):
+    return [(line["iteration"], line["loss"]) for line in map(json.loads, (run / "metrics.json").open())]
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory):
+    """An uninterrupted run, and one that was killed at every point of KILLS, with what each left."""
+    folder = tmp_path_factory.mktemp("resume")
+    pictures(folder / "data", LENGTH * 8)
+    whole, killed = folder / "whole", folder / "killed"
+    finish(flags(folder, output=whole, **OPTIONS))
+    left = {}
+    for name, reached, workers, half_written in KILLS:
+        arguments = flags(folder, output=killed, **OPTIONS | {"workers": workers})
+        kill_when(reached, killed, arguments)
+        if half_written:
+            assert any(killed.glob(f".{half_written}.*.part")), f"{name}: the kill came too late"
+        last = killed / LAST
+        left[name] = load_checkpoint(last)["epoch"] if last.exists() else None
+    said = finish(flags(folder, output=killed, records=folder / "records_killed", **OPTIONS))
+    return folder, whole, killed, left, said
+
+
+def equal(a, b):
+    if isinstance(a, torch.Tensor):
+        return a.dtype == b.dtype and torch.equal(a, b)
+    if isinstance(a, dict):
+        return a.keys() == b.keys() and all(equal(a[key], b[key]) for key in a)
+    if isinstance(a, list):
+        return len(a) == len(b) and all(map(equal, a, b))
+    return a == b
+
+
+def test_every_kill_left_the_last_good_checkpoint(runs):
+    left = runs[3]
+    assert list(left.values()) == [None, None, None, None, None, 1, 1, 2]
+
+
+def test_weights_optimiser_and_all_else_are_bit_identical(runs):
+    _, whole, killed, _, _ = runs
+    names = [LAST, "checkpoint_0002.pth", "checkpoint_0004.pth"]
+    for name in names:
+        first, second = load_checkpoint(whole / name), load_checkpoint(killed / name)
+        # The global generator (a DataLoader draws from it at each start) decides nothing; workers are in the config.
+        for varying in ("seconds", "config", "rng"):
+            first.pop(varying), second.pop(varying)
+        assert first.keys() == second.keys()
+        for key in first:
+            assert equal(first[key], second[key]), f"{name}: {key}"
+        assert first["iteration"] == first["epoch"] * LENGTH
+    assert (whole / "backbone.safetensors").read_bytes() == (killed / "backbone.safetensors").read_bytes()
+
+
+def test_the_log_has_every_iteration_once_with_the_same_loss(runs):
+    _, whole, killed, _, _ = runs
+    assert [iteration for iteration, _ in losses(whole)] == list(range(1, EPOCHS * LENGTH + 1))
+    assert losses(killed) == losses(whole)
+
+
+def test_nothing_half_written_stays(runs):
+    _, whole, killed, _, _ = runs
+    assert sorted(p.name for p in killed.iterdir()) == sorted(p.name for p in whole.iterdir())
+
+
+def test_it_says_where_it_goes_on_and_the_time_of_all_parts_is_counted(runs):
+    folder, _, _, _, said = runs
+    assert f"continuing at iteration {2 * LENGTH} of {EPOCHS * LENGTH} (epoch 2)" in said
+    (path,) = (folder / "records_killed").glob("*.json")
+    record = RunRecord.read(path)
+    assert (record.status, record.epochs, record.total_epochs) == ("completed", EPOCHS, EPOCHS)
+    assert record.duration_seconds > load_checkpoint(folder / "killed" / "checkpoint_0002.pth")["seconds"]
