@@ -8,9 +8,10 @@ STAMP  := $(VENV)/.installed
 
 setup: $(STAMP)
 
-# The stamp is written last, so an interrupted installation is simply run again.
-$(STAMP): pyproject.toml constraints.txt detectron2.txt
-	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+# The stamp is written last, so an interrupted installation is simply run again. An environment whose making was
+# interrupted has a python but no pip that works: it is made anew.
+$(STAMP): pyproject.toml constraints.txt detectron2.txt benchmark/install_detectron2.py
+	$(BIN)/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv --clear $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade "pip>=24"
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[dev]"
 	$(BIN)/python benchmark/install_detectron2.py
@@ -29,6 +30,8 @@ lint: $(STAMP)
 bench: $(STAMP)
 	$(BIN)/python -m tests.bench
 
+# Removes what setup, lint and test made; never results/, which may hold weeks of training.
 clean:
-	rm -rf $(VENV) results/runs build *.egg-info .pytest_cache .ruff_cache
-	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+	rm -rf $(VENV) build *.egg-info .pytest_cache .ruff_cache
+	find benchmark pretrain transfer tests -name __pycache__ -type d -prune -exec rm -rf {} +
+	@echo "kept: results/ (runs, records, tables and composed images; remove it yourself if you mean to)"
