@@ -1,4 +1,4 @@
-"""DetectionConfig: every option of a fine-tuning run, shared by coco.py and voc.py. Imports neither torch nor Detectron2."""
+"""DetectionConfig: every option of a fine-tuning run, shared by coco.py and voc.py. Imports no torch."""
 
 import math
 from dataclasses import dataclass

@@ -5,6 +5,7 @@ Importing this module registers ``Res5ROIHeadsExtraNorm`` with Detectron2. Other
 """
 
 import hashlib
+import re
 from collections import Counter
 from typing import Any
 
@@ -17,9 +18,11 @@ from detectron2.modeling import build_model
 from detectron2.modeling.roi_heads import ROI_HEADS_REGISTRY, Res5ROIHeads
 from torch import Tensor, nn
 
-from benchmark.errors import RunFailed
+from benchmark.errors import RunFailed, UserError
 
 CAFFE2 = "Caffe2"  # the author Detectron2 writes on files whose names it has to translate, such as MSRA's R-50.pkl
+# Constants that older Detectron2 stored with the weights; every model makes its own.
+_RECOMPUTED = re.compile(r"pixel_(mean|std)$|anchor_generator\.|num_batches_tracked$")
 NORMS = (nn.modules.batchnorm._BatchNorm, FrozenBatchNorm2d, NaiveSyncBatchNorm, nn.GroupNorm, nn.LayerNorm)
 
 
@@ -70,6 +73,33 @@ def load_weights(model: nn.Module, checkpoint: dict[str, Any]) -> int:
     matched = align_and_update_state_dicts(model.state_dict(), tensors, c2_conversion=translate)
     model.load_state_dict({name: value for name, value in matched.items() if name in model.state_dict()}, strict=False)
     return prove_backbone(model, checkpoint)
+
+
+def load_whole_detector(model: nn.Module, checkpoint: dict[str, Any], path: str) -> None:
+    """Load every tensor of a detector from a file in Detectron2's format (``--eval-only``).
+
+    Args:
+        model: from ``build_detector``.
+        checkpoint: ``{"model": name -> tensor or array}``.
+        path: of the file, for messages.
+
+    Raises:
+        UserError: tensors of the model are missing, unexpected or of another shape; all kinds are listed.
+    """
+    held = model.state_dict()
+    given = {name: torch.as_tensor(value) for name, value in checkpoint["model"].items()}
+    counters = [name for name in held if name.endswith("num_batches_tracked") and name not in given]
+    faults = {
+        "missing": [name for name in held if name not in given and name not in counters],
+        "unexpected": [n for n in given if n not in held and not _RECOMPUTED.search(n)],
+        "of another shape": [n for n in given if n in held and given[n].shape != held[n].shape],
+    }
+    told = [f"{len(names)} {fault} ({', '.join(names[:3])})" for fault, names in faults.items() if names]
+    if told:
+        raise UserError(
+            f"{path} is no detector of this protocol and data: {'; '.join(told)}; give the --protocol that trained it."
+        )
+    model.load_state_dict(held | {name: value for name, value in given.items() if name in held})
 
 
 def prove_backbone(model: nn.Module, checkpoint: dict[str, Any]) -> int:

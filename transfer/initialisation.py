@@ -103,12 +103,34 @@ def resolve_weights(
     return _checkpoint("checkpoint", spec, branch, layout, trust)
 
 
+def resolve_detector(path: str, *, trust: bool = False) -> Initialisation:
+    """Read a whole detector for evaluation: one of ours (``model_final.pth``), or any in Detectron2's format.
+
+    A detector of ours says which family of weights it came from, hence how it wants its images; others are taken to
+    want RGB (``KEY VALUE`` overrides change that).
+
+    Raises:
+        UserError: unreadable, unsafe, or without a ``model``.
+    """
+    from transfer.reading import read_file
+
+    content = read_file(path, trust=trust).content
+    if not isinstance(content, Mapping) or not isinstance(content.get("model"), Mapping):
+        raise UserError(f"{path} is no detector: it has no 'model'; give the model_final.pth of a fine-tuning run.")
+    told = content.get("detector")
+    told = told if isinstance(told, Mapping) else {}
+    family = str(told.get("family", "checkpoint"))
+    convention = MSRA_BGR if family == "msra" else RGB
+    about = [told.get(key) for key in ("method", "epoch", "total_epochs", "branch", "layout")]
+    return Initialisation(family, convention, dict(content), *about, sha256_of_file(path))
+
+
 def _checkpoint(family: str, path: str, branch: str, layout: str | None, trust: bool) -> Initialisation:
     from transfer.convert import convert_checkpoint
 
     content = convert_checkpoint(path, branch=branch, layout=layout, trust=trust)
     source = content["source"]
-    method = "supervised-torchvision" if family == "torchvision" else source["method"]
+    method = "torchvision" if family == "torchvision" else source["method"]
     told = (source["epoch"], source["total_epochs"], source["branch"], source["layout"], source["sha256"])
     return Initialisation(family, RGB, content, method, *told)
 
@@ -137,6 +159,4 @@ def _msra(path: Path) -> Initialisation:
         raise UserError(f"{path} is not MSRA's R-50.pkl with Caffe2's names; give other files without msra:.")
     model = {name: value for name, value in content.items() if not name.endswith("_momentum")}
     checkpoint = {"model": model, "__author__": CAFFE2, "matching_heuristics": True}
-    return Initialisation(
-        "msra", MSRA_BGR, checkpoint, "supervised-msra", None, None, None, "msra", sha256_of_file(path)
-    )
+    return Initialisation("msra", MSRA_BGR, checkpoint, "msra", None, None, None, "msra", sha256_of_file(path))

@@ -1,0 +1,69 @@
+"""Choosing the learning rate on a hold-out of the training images: every candidate trains the whole schedule.
+
+The test split is never looked at. The grid with every candidate's result goes into the record (pitfall 22).
+"""
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from benchmark.errors import RunFailed
+from benchmark.files import write_json
+
+if TYPE_CHECKING:
+    from transfer.finetune import Task
+
+HOLDOUT = 0.1  # share of the training images
+
+
+def sweep(task: "Task") -> tuple[float, dict[str, Any]]:
+    """Train and evaluate every candidate; return the chosen learning rate and the grid for the record.
+
+    Candidates are kept in ``sweep/lr-<lr>`` of the run's folder, so an interrupted sweep continues. Best is the
+    highest box AP on the hold-out; one that diverged cannot be chosen.
+
+    Raises:
+        RunFailed: every candidate diverged.
+    """
+    from transfer.datasets import open_data
+
+    config = task.config
+    data = open_data(task.data.task, config.data, fraction=config.fraction, seed=config.seed, holdout=HOLDOUT)
+    results = {lr: _candidate(replace(task, data=data), lr) for lr in config.sweep_lr}
+    scores = {lr: found for lr, found in results.items() if isinstance(found, float)}
+    grid = {
+        "candidates": {f"{lr:g}": found for lr, found in results.items()},
+        "metric": "bbox AP on the hold-out",
+        "holdout_images": data.test_images,
+        "holdout_share": HOLDOUT,
+    }
+    if not scores:
+        raise RunFailed(
+            f"no learning rate of the sweep gave a result ({', '.join(grid['candidates'])}); try lower ones"
+        )
+    return max(scores, key=lambda lr: scores[lr]), grid
+
+
+def _candidate(task: "Task", lr: float) -> float | str:
+    """Return a candidate's box AP on the hold-out, or why it has none."""
+    from pretrain.distributed import is_main
+    from pretrain.run import say
+    from transfer.finetune import RESULT, DetectionDiverged, read_results, resolve, run, wait_for_main
+
+    folder = task.output / "sweep" / f"lr-{lr:g}"
+    done = read_results(folder)
+    if done is None:
+        say(f"sweep: lr {lr:g}")
+        protocol = resolve(task.data.task, task.config, task.initialisation, task.data, task.device, lr)
+        try:
+            done = run(replace(task, protocol=protocol), folder, picture=False).metrics
+        except DetectionDiverged as error:
+            done = {"diverged": {"iteration": float(error.details["iteration"])}}
+        if is_main():
+            write_json(folder / RESULT, done)
+        wait_for_main()
+        done = read_results(folder)
+    assert done is not None  # just written
+    if "diverged" in done:
+        return "diverged"
+    score = done["bbox"]["AP"]
+    return "no objects in the hold-out" if score is None else float(score)
