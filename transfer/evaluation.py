@@ -50,8 +50,8 @@ def tasks_of(cfg: CfgNode) -> tuple[str, ...]:
 def coco_metrics(ground_truth: dict, predictions: list[dict], task: str, evaluator: str = "hotcoco") -> Metrics:
     """Return COCO's twelve numbers and the AP of each category.
 
-    At most 100 predictions an image count, the highest scores, as COCO defines it. The evaluator sees only the shape
-    that the task compares: with boxes beside masks it would take sizes of predicted objects from the boxes.
+    At most 100 predictions of a category in an image count, the highest scores: COCO's own rule. The evaluator sees
+    only the shape that the task compares; with boxes beside masks it would take sizes of predictions from the boxes.
 
     Args:
         ground_truth: COCO dictionary with ``images``, ``annotations``, ``categories``; not modified.
