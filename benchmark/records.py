@@ -102,30 +102,64 @@ class RunRecord:
         if missing := sorted(required - set(content)):
             raise UserError(f"{path} lacks the fields {', '.join(missing)}; remove or mend it.")
         try:
-            return cls(**content)
-        except (ValueError, TypeError, AttributeError) as error:
+            record = cls(**content)
+        except ValueError as error:
             raise UserError(f"{path} is no valid record: {error}; remove or mend it.") from None
+        if record.id != Path(path).stem:
+            raise UserError(f"{path} is the record {record.id!r} under another name, a copy perhaps; remove it.")
+        return record
 
 
 def _has_default(f: "dataclasses.Field[Any]") -> bool:
     return f.default is not dataclasses.MISSING or f.default_factory is not dataclasses.MISSING
 
 
+# What JSON may hold in each field; ``details`` holds numbers under these names, which the report prints.
+_STRINGS = ("id", "kind", "status", "method", "created")
+_STRINGS_OR_NULL = ("branch", "weights_sha256", "protocol", "protocol_hash", "data", "git_commit", "config_hash")
+_OBJECTS = ("metrics", "overrides", "hardware", "versions", "config", "details")
+_DETAILS_NUMBERS = ("lr", "lr_at_end", "iteration", "fraction")
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _wrong_type(record: RunRecord) -> str | None:
+    """Name the first field that holds another kind of value than its own, or None."""
+    for names, allowed, said in (
+        (_STRINGS, (str,), "text"),
+        (_STRINGS_OR_NULL, (str, type(None)), "text or null"),
+        (_OBJECTS, (dict,), "an object"),
+        (("seed",), (int,), "a whole number"),
+        (("epochs", "total_epochs"), (int, type(None)), "a whole number or null"),
+    ):
+        for name in names:
+            value = getattr(record, name)
+            if not isinstance(value, allowed) or isinstance(value, bool):
+                return f"{name} is {value!r}, not {said}"
+    for name in _DETAILS_NUMBERS:
+        value = record.details.get(name)
+        if value is not None and not _is_number(value):
+            return f"details.{name} is {value!r}, not a number or null"
+    return next((f"metrics.{t} is not an object" for t, v in record.metrics.items() if not isinstance(v, dict)), None)
+
+
 def _problem(record: RunRecord) -> str | None:
     """Return what is wrong with a record, or None."""
+    if wrong := _wrong_type(record):
+        return wrong
     if not record.id or "/" in record.id or record.id.startswith("."):
         return f"id {record.id!r} is not a file name"
     if record.kind not in KINDS:
         return f"kind {record.kind!r} is none of {', '.join(KINDS)}"
     if record.status not in STATUSES:
         return f"status {record.status!r} is none of {', '.join(STATUSES)}"
-    if not isinstance(record.duration_seconds, (int, float)) or not record.duration_seconds >= 0:
+    if not _is_number(record.duration_seconds) or record.duration_seconds < 0:
         return f"duration_seconds {record.duration_seconds!r} is not a time"
     for task, values in record.metrics.items():
         for metric, value in values.items():
-            if value is None:
-                continue
-            if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+            if value is not None and not _is_number(value):
                 return f"metrics.{task}.{metric} is {value!r}; a missing value is null"
     if record.kind == "detection" and not record.protocol:
         return "a detection record needs its protocol"
@@ -134,4 +168,6 @@ def _problem(record: RunRecord) -> str | None:
 
 def read_records(folder: str | Path = RECORDS) -> list[RunRecord]:
     """Read all records of a folder, ordered by id; an absent folder has none. Raises ``UserError`` for a bad file."""
-    return [RunRecord.read(path) for path in sorted(Path(folder).glob("*.json"))]
+    # Hidden files are no records: other systems leave such beside copied files.
+    paths = (path for path in Path(folder).glob("*.json") if not path.name.startswith("."))
+    return [RunRecord.read(path) for path in sorted(paths)]

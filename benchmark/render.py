@@ -1,7 +1,6 @@
 """Tables as Markdown, tidy CSV and figures. Absent values are blank, never 0; higher AP is better (the arrow)."""
 
 import io
-import re
 from collections.abc import Iterable
 
 import pandas as pd
@@ -11,8 +10,9 @@ from benchmark.records import RunRecord
 from benchmark.tables import METRICS, TASK_NAMES, MeasuredRow, Table, trouble
 
 CSV_COLUMNS = (
-    "protocol", "data", "overrides", "fraction", "origin", "method", "branch", "epochs", "total_epochs", "lr",
-    "lr_chosen_by", "task", "metric", "n", "mean", "sd", "seeds", "value", "status", "source",
+    "protocol", "protocol_hash", "data", "overrides", "fraction", "origin", "method", "variant", "branch", "epochs",
+    "total_epochs", "lr", "lr_chosen_by", "task", "metric", "n", "mean", "sd", "seeds", "records", "value", "status",
+    "source",
 )  # fmt: skip
 
 
@@ -24,23 +24,35 @@ def measured_text(summary: Summary | None) -> str:
 
 
 def difference_text(found: Difference | None) -> str:
-    """Return ``+0.4 ± 1.2, within noise``: mean difference, half width of its 95 % interval, verdict."""
+    """Return ``+0.4 ± 1.2, within noise (3 pairs)``: mean difference, half width of its 95 % interval, verdict."""
     if found is None:
         return ""
-    interval = "" if found.half_width is None else f" ± {found.half_width:.1f}"
-    return f"{found.mean:+.1f}{interval}, {found.verdict}"
+    if found.half_width is None:
+        return f"{found.mean:+.1f}, {found.verdict}"
+    number = f"{found.n} pairs" if found.paired else "not paired"
+    return f"{found.mean:+.1f} ± {found.half_width:.1f}, {found.verdict} ({number})"
+
+
+def cell_text(value: object) -> str:
+    """Return a value as the text of one Markdown cell: one line, bars and the sign of HTML tags escaped."""
+    return " ".join(str(value).split()).replace("|", "\\|").replace("<", "\\<")
+
+
+def plain_text(cell: str) -> str:
+    """Undo ``cell_text``."""
+    return cell.strip().replace("\\|", "|").replace("\\<", "<")
 
 
 def markdown(header: list[str], rows: Iterable[list[str]]) -> str:
-    """Return a Markdown table; bars inside cells are escaped."""
+    """Return a Markdown table; what would break it inside a cell is escaped."""
     lines = ["| " + " | ".join(header) + " |", "|" + " --- |" * len(header)]
-    lines += ["| " + " | ".join(str(cell).replace("|", "\\|") for cell in row) + " |" for row in rows]
+    lines += ["| " + " | ".join(map(cell_text, row)) + " |" for row in rows]
     return "\n".join(lines) + "\n"
 
 
 def table_markdown(table: Table) -> str:
     """Return one protocol's section: measured beside published, differences from the control, longer pre-training."""
-    parts = [f"## {table.title}\n"]
+    parts = [f"## {cell_text(table.title)}\n"]
     parts.append(_main_table(table) if table.measured else "Nothing measured yet.\n")
     if table.measured:
         parts.append(_differences(table))
@@ -64,10 +76,7 @@ def _main_table(table: Table) -> str:
     header.append("not completed")
     rows = []
     for row in table.measured:
-        lr = "" if row.setting.lr is None else f"{row.setting.lr:g}"
-        lr += " (swept)" if row.setting.lr_chosen_by == "sweep" else ""
-        runs = max((len(values) for values in row.values.values()), default=0)
-        cells = [row.setting.label, row.setting.epochs_label, lr, str(runs)]
+        cells = [row.label, row.setting.epochs_label, _lr_text(row), str(row.runs)]
         for task in tasks:
             cells += [measured_text(row.summary(task, metric)) for _, metric in METRICS[:3]]
             cells.append(_published_beside(table, row, task))
@@ -75,17 +84,14 @@ def _main_table(table: Table) -> str:
     return markdown(header, rows)
 
 
+def _lr_text(row: MeasuredRow) -> str:
+    text = ", ".join(f"{lr:g}" for lr in sorted(row.lrs))
+    return f"{text} (swept)".strip() if row.setting.swept else text
+
+
 def _published_beside(table: Table, row: MeasuredRow, task: str) -> str:
     """Return the published AP of the same method and epochs, lowest to highest where sources differ."""
-    names = {"random": "random init", "kernel_ssl": "matrix-ssl", "torchvision": "supervised", "msra": "supervised"}
-    name = names.get(row.setting.method, row.setting.method.replace("_", " ")).lower()
-    values = sorted(
-        published.values[task, "AP"]
-        for published in table.published
-        if (task, "AP") in published.values
-        and re.sub(r"[-_]", " ", published.method.lower()).startswith(re.sub(r"[-_]", " ", name))
-        and (name in ("random init", "supervised") or published.epochs == str(row.setting.epochs))
-    )
+    values = table.published_beside(row, task)
     if not values:
         return ""
     return f"{values[0]:.1f}" if values[0] == values[-1] else f"{values[0]:.1f} to {values[-1]:.1f}"
@@ -99,15 +105,23 @@ def _differences(table: Table) -> str:
     for row in table.measured:
         cells = [difference_text(table.against_control(row, task)) for task in tasks]
         if any(cells):
-            rows.append([f"{row.setting.label}, {row.setting.epochs_label} epochs − untrained encoder", *cells])
+            rows.append([f"{row.label}, {row.setting.epochs_label} epochs − {_control_text(table, row)}", *cells])
     for shorter, longer in table.length_pairs():
-        name = f"{longer.setting.label}, {longer.setting.epochs_label} − {shorter.setting.epochs_label} epochs"
-        pairs = [(longer.values.get((task, "AP"), {}), shorter.values.get((task, "AP"), {})) for task in tasks]
-        rows.append([name, *[difference_text(difference(a, b)) for a, b in pairs]])
+        name = f"{longer.label}, {longer.setting.epochs_label} − {shorter.setting.epochs_label} epochs"
+        cells = [difference_text(difference(longer.by_seed(task), shorter.by_seed(task))) for task in tasks]
+        if any(cells):
+            rows.append([name, *cells])
     if not rows:
         return ""
     note = "Differences are paired by seed where both have it; Student's interval. “Within noise”: it holds 0.\n"
     return markdown(header, rows) + "\n" + note
+
+
+def _control_text(table: Table, row: MeasuredRow) -> str:
+    """Return ``untrained encoder``, with its learning rate where that is another."""
+    control = table.control_of(row)
+    assert control is not None  # there is a difference from it
+    return control.label if control.lrs == row.lrs else f"{control.label} at lr {_lr_text(control)}"
 
 
 def _published_table(table: Table) -> str:
@@ -171,7 +185,8 @@ def tidy_csv(tables: list[Table]) -> str:
     lines = []
     for table in tables:
         overrides = " ".join(f"{key}={value}" for key, value in sorted(table.overrides.items()))
-        shared = {"protocol": table.protocol, "data": table.data, "overrides": overrides, "fraction": table.fraction}
+        shared = {"protocol": table.protocol, "protocol_hash": table.protocol_hash, "data": table.data}
+        shared |= {"overrides": overrides, "fraction": table.fraction}
         for row in table.measured:
             lines += [shared | line for line in _measured_lines(row)]
         for published in table.published:
@@ -187,13 +202,15 @@ def tidy_csv(tables: list[Table]) -> str:
 
 def _measured_lines(row: MeasuredRow) -> list[dict[str, object]]:
     setting = row.setting
-    shared = {"origin": "measured", "method": setting.method, "branch": setting.branch, "epochs": setting.epochs}
-    shared |= {"total_epochs": setting.total_epochs, "lr": setting.lr, "lr_chosen_by": setting.lr_chosen_by}
+    shared = {"origin": "measured", "method": setting.method, "variant": row.variant, "branch": setting.branch}
+    shared |= {"epochs": setting.epochs, "total_epochs": setting.total_epochs}
+    shared |= {"lr": setting.lr, "lr_chosen_by": "sweep" if setting.swept else "fixed"}
     lines = [shared | {"n": 0, "status": trouble_text} for trouble_text in row.troubles]
-    for (task, metric), values in row.values.items():
+    for (task, metric), repeats in row.values.items():
         summary = row.summary(task, metric)
         assert summary is not None  # a metric is listed only with values
-        seeds = " ".join(str(seed) for seed, _ in sorted(values))
         line = {"task": task, "metric": metric, "n": summary.n, "mean": summary.mean, "sd": summary.sd}
-        lines.append(shared | line | {"seeds": seeds, "status": "completed"})
+        line |= {"seeds": " ".join(str(repeat.seed) for repeat in repeats)}
+        line |= {"records": " ".join(repeat.record for repeat in repeats)}
+        lines.append(shared | line | {"status": "completed"})
     return lines

@@ -6,11 +6,16 @@ measured; writes ``tables/report.md``, ``tables/report.csv``, ``figures/*.png`` 
 
 import html
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from benchmark.errors import UserError, run_command
 from benchmark.options import check_choices, option, parse
+
+if TYPE_CHECKING:
+    from benchmark.tables import Table
 
 DESCRIPTION = "Tabulate the recorded runs beside published figures."
 CAVEATS = (
@@ -60,57 +65,67 @@ def main(argv: list[str] | None = None) -> int:
     figures = draw_figures(tables, output / "figures")
     write_text(output / "tables" / "report.md", text)
     write_text(output / "tables" / "report.csv", render.tidy_csv(tables))
-    write_text(output / "report.html", page(text, [path.relative_to(output) for path in figures]))
+    images = {render.cell_text(title): path.relative_to(output) for title, path in figures.items()}
+    write_text(output / "report.html", page(text, images))
     print(measured)
-    written = [output / "tables" / "report.md", output / "tables" / "report.csv", *figures, output / "report.html"]
-    print("\n".join(f"wrote {path}" for path in written))
+    written = [output / "tables" / "report.md", output / "tables" / "report.csv", *figures.values()]
+    print("\n".join(f"wrote {path}" for path in [*written, output / "report.html"]))
     return 0
 
 
-def draw_figures(tables: list, folder: Path) -> list[Path]:
-    """Draw one figure for each table with measured values; return their paths."""
-    paths = []
+def draw_figures(tables: "list[Table]", folder: Path) -> dict[str, Path]:
+    """Draw one figure for each table with measured values; return their paths by the table's title."""
+    paths: dict[str, Path] = {}
     for table in tables:
         if any(row.values for row in table.measured):
             from benchmark.figures import draw_table
 
-            name = re.sub(r"[^\w.=-]+", "_", table.title)[:100].strip("_")
-            paths.append(folder / f"{name}.png")
-            draw_table(table, paths[-1])
+            name = re.sub(r"[^A-Za-z0-9_.=-]+", "_", table.title)[:100].strip("_.")
+            path = folder / f"{name}.png"
+            if path in paths.values():  # titles that differ only in what a file's name cannot hold
+                path = folder / f"{name}-{len(paths)}.png"
+            draw_table(table, path)
+            paths[table.title] = path
     return paths
 
 
-def page(markdown_text: str, figures: list[Path]) -> str:
-    """Return the report as one HTML page: our own Markdown (headings, paragraphs, tables) and the figures."""
+def page(markdown_text: str, figures: Mapping[str, Path]) -> str:
+    """Return the report as one HTML page: our own Markdown (headings, paragraphs, tables), figures by their heading."""
+    from benchmark.render import plain_text
+
     body = []
     for block in re.split(r"\n{2,}", markdown_text.strip()):
         lines = block.splitlines()
         while lines and (heading := re.match(r"(#+) (.*)", lines[0])):
-            level = len(heading.group(1))
-            body.append(f"<h{level}>{html.escape(heading.group(2))}</h{level}>")
+            level, title = len(heading.group(1)), heading.group(2)
+            body.append(f"<h{level}>{html.escape(plain_text(title))}</h{level}>")
+            if title in figures:
+                source, name = html.escape(figures[title].as_posix()), html.escape(plain_text(title))
+                body.append(f'<img src="{source}" alt="{name}">')
             lines = lines[1:]
         if lines and lines[0].startswith("|"):
             body.append(_html_table(lines))
         elif lines:
             body.append(f"<p>{html.escape(' '.join(lines))}</p>")
-    images = [f'<img src="{html.escape(str(path))}" alt="{html.escape(path.stem)}">' for path in figures]
     style = (
         "body{font:15px/1.45 system-ui,sans-serif;max-width:75rem;margin:2rem auto;padding:0 1rem;color:#222}"
-        "table{border-collapse:collapse;margin:1rem 0;font-variant-numeric:tabular-nums}"
+        ".table{overflow-x:auto}table{border-collapse:collapse;margin:1rem 0;font-variant-numeric:tabular-nums}"
         "td,th{padding:.25rem .6rem;border-bottom:1px solid #ddd;text-align:left;vertical-align:top}"
         "th{background:#f5f5f5}img{max-width:100%;margin:1rem 0}"
     )
     head = f'<meta charset="utf-8"><title>How much does pre-training help?</title><style>{style}</style>'
-    return f"<!doctype html><html lang=en><head>{head}</head><body>{''.join([*images, *body])}</body></html>\n"
+    return f"<!doctype html><html lang=en><head>{head}</head><body>{''.join(body)}</body></html>\n"
 
 
 def _html_table(lines: list[str]) -> str:
+    from benchmark.render import plain_text
+
     def cells(line: str, tag: str) -> str:
-        parts = re.split(r"(?<!\\)\|", line.strip().strip("|"))
-        return "".join(f"<{tag}>{html.escape(part.strip().replace(chr(92) + '|', '|'))}</{tag}>" for part in parts)
+        parts = re.split(r"(?<!\\)\|", line.strip()[1:-1])
+        return "".join(f"<{tag}>{html.escape(plain_text(part))}</{tag}>" for part in parts)
 
     rows = [f"<tr>{cells(lines[0], 'th')}</tr>", *[f"<tr>{cells(line, 'td')}</tr>" for line in lines[2:]]]
-    return f"<table>{''.join(rows)}</table>"
+    return f"<div class=table><table>{''.join(rows)}</table></div>"
 
 
 if __name__ == "__main__":
