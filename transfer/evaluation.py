@@ -10,8 +10,9 @@ import math
 import tempfile
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
+from operator import itemgetter
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import hotcoco
 import numpy as np
@@ -30,9 +31,7 @@ from torch.nn.parallel import DistributedDataParallel
 from benchmark.errors import RunFailed, check_choice
 from benchmark.progress import progress
 from transfer.config import EVALUATORS
-
-if TYPE_CHECKING:
-    from transfer.datasets import DetectionData
+from transfer.datasets import DetectionData
 
 # COCO's twelve numbers in the order of both evaluators' ``stats``; the digits after AR are detections an image.
 METRICS = ("AP", "AP50", "AP75", "APs", "APm", "APl", "AR1", "AR10", "AR100", "ARs", "ARm", "ARl")
@@ -54,7 +53,7 @@ def coco_metrics(ground_truth: dict, predictions: list[dict], task: str, evaluat
     only the shape that the task compares; with boxes beside masks it would take sizes of predictions from the boxes.
 
     Args:
-        ground_truth: COCO dictionary with ``images``, ``annotations``, ``categories``; not modified.
+        ground_truth: COCO dictionary with ``images``, ``annotations``, ``categories`` (names unique); not modified.
         predictions: COCO results: ``image_id``, ``category_id``, ``score``, ``bbox`` (x, y, w, h in px) and, for masks,
             ``segmentation`` (compressed run lengths); not modified.
         task: ``bbox`` or ``segm``.
@@ -79,9 +78,9 @@ def coco_metrics(ground_truth: dict, predictions: list[dict], task: str, evaluat
     metrics = {name: _percent(value) for name, value in zip(METRICS, evaluation.stats, strict=True)}
     # (IoU, recall, category by ascending id, area range, detections an image); 0: all areas, -1: 100 an image
     precision = evaluation.eval["precision"][:, :, :, 0, -1]
-    for k, name in enumerate(_labels(ground_truth["categories"])):
+    for k, category in enumerate(sorted(ground_truth["categories"], key=itemgetter("id"))):
         present = precision[:, :, k][precision[:, :, k] > -1]
-        metrics[f"AP-{name}"] = _percent(present.mean()) if present.size else None
+        metrics[f"AP-{category['name']}"] = _percent(present.mean()) if present.size else None
     return metrics
 
 
@@ -109,13 +108,6 @@ def _coco(content: dict) -> COCO:
 def _percent(value: float) -> float | None:
     """Return 100 x `value`; None for COCO's -1 and for NaN, which mean that there was nothing to measure."""
     return None if math.isnan(value) or value < 0 else 100.0 * float(value)
-
-
-def _labels(categories: list[dict]) -> list[str]:
-    """Return the names by ascending id, with the id where two categories share a name."""
-    ordered = sorted(categories, key=lambda category: category["id"])
-    times = Counter(category["name"] for category in ordered)
-    return [c["name"] if times[c["name"]] == 1 else f"{c['name']} ({c['id']})" for c in ordered]
 
 
 class _ByImage(DatasetEvaluator):
@@ -264,7 +256,7 @@ def _voc_summary(by_class: dict[str, np.ndarray | None]) -> Metrics:
 
 
 def run_evaluation(
-    model: nn.Module, cfg: CfgNode, data: "DetectionData", evaluator: str = "hotcoco"
+    model: nn.Module, cfg: CfgNode, data: DetectionData, evaluator: str = "hotcoco"
 ) -> tuple[dict[str, Metrics], list[dict]]:
     """Run a detector over the test split in eval mode and float32, and return (metrics, predictions).
 
@@ -294,7 +286,7 @@ def run_evaluation(
     return judge.evaluate(), judge.predictions
 
 
-def _evaluator(cfg: CfgNode, data: "DetectionData", evaluator: str) -> CocoEvaluator | VocEvaluator:
+def _evaluator(cfg: CfgNode, data: DetectionData, evaluator: str) -> CocoEvaluator | VocEvaluator:
     if data.task == "coco":
         return CocoEvaluator(data.ground_truth(), data.category_ids, tasks_of(cfg), evaluator)
     (name,) = data.test

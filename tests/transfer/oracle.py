@@ -2,19 +2,17 @@
 
 import functools
 import json
-from types import SimpleNamespace
 
 import numpy as np
 import torch
 from detectron2.config import get_cfg
 from detectron2.data import DatasetCatalog
-from detectron2.data.datasets import register_coco_instances
-from detectron2.data.datasets.pascal_voc import register_pascal_voc
 from detectron2.structures import Boxes, BoxMode, Instances
 from pycocotools import mask as coco_mask
 from torch import nn
 
 from benchmark.embedded.composer import ensure_coco, ensure_voc
+from transfer.datasets import open_data
 
 SIZE = 64  # px: side of the composed images
 IMAGES = 25  # an odd number, so that two processes get unequal shares; they show every class
@@ -35,28 +33,14 @@ def ground_truth(root):
     return json.loads(_read(root / "annotations" / "instances_val2017.json"))
 
 
-def registered_coco():
-    """Register the small set with Detectron2 once; return what run_evaluation reads of a DetectionData."""
-    root, name = small_coco(), "oracle_coco"
-    if name not in DatasetCatalog.list():
-        register_coco_instances(name, {}, str(root / "annotations" / "instances_val2017.json"), str(root / "val2017"))
-        DatasetCatalog.get(name)  # fills the metadata
-    truth = ground_truth(small_coco())
-    ids = tuple(sorted(category["id"] for category in truth["categories"]))
-    names = tuple(category["name"] for category in sorted(truth["categories"], key=lambda category: category["id"]))
-    return SimpleNamespace(
-        task="coco", name="embedded", test=(name,), category_ids=ids, class_names=names, ground_truth=lambda: truth
-    )
+def coco_data():
+    """Return the small COCO data set, registered."""
+    return open_data("coco", small_coco())
 
 
-def registered_voc():
-    """Register the small VOC-layout set with Detectron2 once; return what run_evaluation reads of a DetectionData."""
-    root, name = ensure_voc(train_images=8, val_images=IMAGES, size=SIZE, seed=5), "oracle_voc"
-    truth = ground_truth(small_coco())
-    names = tuple(sorted(category["name"] for category in truth["categories"]))
-    if name not in DatasetCatalog.list():
-        register_pascal_voc(name, str(root / "VOC2007"), "test", 2007, names)
-    return SimpleNamespace(task="voc", test=(name,), category_ids=tuple(range(1, len(names) + 1)), class_names=names)
+def voc_data():
+    """Return the same images in VOC's layout, registered; every class occurs among the test images."""
+    return open_data("voc", ensure_voc(train_images=8, val_images=IMAGES, size=SIZE, seed=5))
 
 
 def config(masks=True):

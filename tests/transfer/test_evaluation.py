@@ -22,7 +22,7 @@ from benchmark.errors import RunFailed, UserError
 from benchmark.folder import ROOT
 from tests.pretrain.runs import environment
 from tests.transfer import two_processes_evaluating
-from tests.transfer.oracle import SIZE, Oracle, config, ground_truth, registered_coco, registered_voc, small_coco
+from tests.transfer.oracle import SIZE, Oracle, coco_data, config, ground_truth, small_coco, voc_data
 from transfer.config import EVALUATORS
 from transfer.evaluation import METRICS, CocoEvaluator, coco_metrics, run_evaluation
 
@@ -68,7 +68,7 @@ def perfect(truth):
 
 
 def noisy(truth, seed=0):
-    """Return seeded bad detections: moved, missed, doubled, of wrong classes, tied, inside crowds, over 100 in an image."""
+    """Return seeded bad detections: moved, missed, doubled, of wrong classes, tied, inside crowds, 150 in an image."""
     rng = np.random.default_rng(seed)
     ids = [category["id"] for category in truth["categories"]]
     results = []
@@ -155,16 +155,13 @@ def test_no_prediction_is_zero_and_what_has_no_object_is_missing(task, evaluator
 
 
 @pytest.mark.parametrize("evaluator", EVALUATORS)
-def test_unicode_and_equal_names_and_an_image_without_objects(evaluator):
+def test_unicode_names_and_an_image_without_objects(evaluator):
     truth = truth_of("embedded")
     truth["categories"][0]["name"] = "Vögel 鳥 / {0}"
-    truth["categories"][1]["name"] = truth["categories"][2]["name"] = "twice"
     truth["images"].append({"id": 999, "file_name": "empty.png", "height": SIZE, "width": SIZE})
     detections = perfect(truth)
     found = coco_metrics(truth, detections, "segm", evaluator)
     assert found["AP-Vögel 鳥 / {0}"] == pytest.approx(100.0)
-    ids = [truth["categories"][k]["id"] for k in (1, 2)]
-    assert {f"AP-twice ({i})" for i in ids} < set(found)
     false = {**detections[0], "image_id": 999, "score": 2.0}
     assert coco_metrics(truth, [*detections, false], "segm", evaluator)["AP"] < 99.0
 
@@ -187,7 +184,7 @@ def test_unknown_evaluator_is_refused():
 
 @pytest.mark.parametrize("evaluator", EVALUATORS)
 def test_a_perfect_detector_gets_100_through_the_loader(evaluator):
-    data = registered_coco()
+    data = coco_data()
     model = Oracle(*data.test).train()
     model.part.eval()  # a frozen part stays as it was
     with torch.autocast("cpu", torch.bfloat16):
@@ -205,7 +202,7 @@ def test_a_perfect_detector_gets_100_through_the_loader(evaluator):
 
 def test_same_numbers_as_detectron2(tmp_path):
     """Detectron2's COCOEvaluator reads the annotation file by itself, and its own way from Instances to numbers."""
-    data = registered_coco()
+    data = coco_data()
     model = Oracle(*data.test, jitter=6.0).eval()
     metrics, _ = run_evaluation(model, config(), data)
     theirs = COCOEvaluator(*data.test, tasks=TASKS, distributed=False, output_dir=str(tmp_path), use_fast_impl=False)
@@ -222,7 +219,7 @@ def test_same_numbers_as_detectron2(tmp_path):
 
 
 def test_an_image_left_out_is_a_failure_and_not_a_lower_ap():
-    data = registered_coco()
+    data = coco_data()
     model = Oracle(*data.test).eval()
     judge = CocoEvaluator(data.ground_truth(), data.category_ids, TASKS)
     records = DatasetCatalog.get(*data.test)
@@ -238,7 +235,7 @@ def test_an_image_left_out_is_a_failure_and_not_a_lower_ap():
 
 
 def test_voc_perfect_detector_gets_100():
-    data = registered_voc()
+    data = voc_data()
     metrics, predictions = run_evaluation(Oracle(*data.test), config(masks=False), data)
     assert list(metrics) == ["bbox"]
     assert list(metrics["bbox"].values()) == pytest.approx([100.0] * (3 + len(data.class_names)))
@@ -248,7 +245,7 @@ def test_voc_perfect_detector_gets_100():
 
 def test_voc_equals_detectron2_on_noisy_detections():
     """The small set has every class, so that nothing is missing and both means are over the same classes."""
-    data = registered_voc()
+    data = voc_data()
     model = Oracle(*data.test, jitter=5.0).eval()
     metrics, _ = run_evaluation(model, config(masks=False), data)
     theirs = PascalVOCDetectionEvaluator(*data.test)
@@ -263,7 +260,7 @@ def test_voc_equals_detectron2_on_noisy_detections():
 
 
 def test_voc_missing_is_not_zero():
-    data = registered_voc()
+    data = voc_data()
     metadata = MetadataCatalog.get(*data.test)
     name = "test_evaluation_voc_more"
     if name not in DatasetCatalog.list():

@@ -8,13 +8,13 @@ from detectron2.data import DatasetCatalog
 
 from benchmark.files import write_json
 from pretrain import distributed
-from tests.transfer.oracle import Oracle, config, registered_coco, registered_voc
+from tests.transfer.oracle import Oracle, coco_data, config, voc_data
 from transfer.evaluation import CocoEvaluator, run_evaluation
 
 
 def measure():
     """Return metrics and predictions of both data sets, and of a sampler that gave some images to two processes."""
-    coco, voc = registered_coco(), registered_voc()
+    coco, voc = coco_data(), voc_data()
     model = Oracle(*coco.test, jitter=6.0)
     found = {"coco": run_evaluation(model, config(), coco), "seen": model.seen}
     found["voc"] = run_evaluation(Oracle(*voc.test, jitter=6.0), config(masks=False), voc)
