@@ -241,9 +241,11 @@ def _merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any
 
 def _merge_file(cfg: "CfgNode", path: Path) -> None:
     known, loaded = leaves(cfg), load_protocol_file(path)
-    for key in leaves(loaded):
-        if key not in known and not any(leaf.startswith(f"{key}.") for leaf in known):
-            raise UserError(f"{path} sets {key!r}, which Detectron2 does not have{nearest(key, known)}")
+    for key, value in leaves(loaded).items():
+        if key not in known:
+            raise UserError(f"{path} sets {key!r}, but Detectron2 has no such setting{nearest(key, known)}")
+        if value is None and known[key] is not None:  # yacs takes None for everything
+            raise UserError(f"{path} leaves {key} empty; give it a value, such as {known[key]!r}.")
     try:
         cfg.merge_from_other_cfg(loaded)
     except ValueError as error:  # yacs names key, value and both types
@@ -262,6 +264,10 @@ def leaves(cfg: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 class _Dumper(yaml.SafeDumper):
     """Writes tuples as Detectron2's own files do: ``(60000, 80000)``. As YAML lists, nested ones would not return."""
+
+    def ignore_aliases(self, data: Any) -> bool:
+        """Write a value as often as it is there; YAML's references between settings help no reader."""
+        return True
 
 
 _Dumper.add_representer(tuple, lambda dumper, value: dumper.represent_scalar("tag:yaml.org,2002:str", repr(value)))
@@ -360,9 +366,22 @@ def _override(cfg: "CfgNode", key: str, value: str) -> Any:
     except ValueError:
         raise _wrong_type(key, value, known[key]) from None
     read = attrgetter(key)(cfg)
-    if read is None and known[key] is not None:  # yacs takes None for everything
+    if not _like(read, known[key]):
         raise _wrong_type(key, value, known[key])
     return list(read) if isinstance(read, tuple) else read
+
+
+def _like(value: Any, example: Any) -> bool:
+    """Say whether a value is of its example's type where yacs does not look: None, and what is inside a sequence."""
+    if value is None or example is None:
+        return example is None
+    if not isinstance(value, tuple | list) or not example:
+        return True
+    return all(_kind(item) == _kind(example[0]) and _like(item, example[0]) for item in value)
+
+
+def _kind(value: Any) -> type:
+    return float if type(value) is int else type(value)
 
 
 def _wrong_type(key: str, value: object, example: object) -> UserError:
