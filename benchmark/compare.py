@@ -5,10 +5,10 @@ Pure functions on numbers; nothing here knows where they came from.
 """
 
 import math
-import statistics
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 from scipy import stats
 
 CONFIDENCE = 0.95
@@ -45,11 +45,12 @@ class Difference:
         return "better" if self.mean > 0 else "worse"
 
 
-def summarise(values: list[float]) -> Summary | None:
+def summarise(values: Sequence[float]) -> Summary | None:
     """Return n, mean and sample standard deviation, or None for no values."""
     if not values:
         return None
-    return Summary(len(values), statistics.fmean(values), statistics.stdev(values) if len(values) > 1 else None)
+    sd = float(np.std(values, ddof=1)) if len(values) > 1 else None
+    return Summary(len(values), float(np.mean(values)), sd)
 
 
 def difference(setting: Mapping[int, float], control: Mapping[int, float]) -> Difference | None:
@@ -63,17 +64,17 @@ def difference(setting: Mapping[int, float], control: Mapping[int, float]) -> Di
     common = sorted(set(setting) & set(control))
     if len(common) >= 2:
         deltas = [setting[seed] - control[seed] for seed in common]
-        width = _t(len(deltas) - 1) * statistics.stdev(deltas) / math.sqrt(len(deltas))
-        return Difference(statistics.fmean(deltas), width, len(deltas), True)
+        width = _t(len(deltas) - 1) * float(np.std(deltas, ddof=1)) / math.sqrt(len(deltas))
+        return Difference(float(np.mean(deltas)), width, len(deltas), True)
     a, b = list(setting.values()), list(control.values())
-    mean = statistics.fmean(a) - statistics.fmean(b)
+    mean = float(np.mean(a) - np.mean(b))
     if min(len(a), len(b)) < 2:
         return Difference(mean, None, min(len(a), len(b)), False)
     return Difference(mean, _welch_half_width(a, b), min(len(a), len(b)), False)
 
 
 def _welch_half_width(a: list[float], b: list[float]) -> float:
-    variance_a, variance_b = statistics.variance(a) / len(a), statistics.variance(b) / len(b)
+    variance_a, variance_b = float(np.var(a, ddof=1)) / len(a), float(np.var(b, ddof=1)) / len(b)
     total = variance_a + variance_b
     if total == 0:
         return 0.0

@@ -10,7 +10,7 @@ import re
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from benchmark.compare import Difference, Summary, difference, summarise
 from benchmark.errors import UserError
@@ -24,6 +24,14 @@ METHOD_NAMES = {
     "random": "untrained encoder",
     "detectron2-random": "Detectron2's random init",
     "kernel_ssl": "Kernel-SSL",
+    "moco": "MoCo (v1 or v2)",  # their checkpoints look the same, so no published figure is set beside them
+    "byol": "BYOL",
+    "simclr": "SimCLR",
+    "simsiam": "SimSiam",
+    "swav": "SwAV",
+    "barlow_twins": "Barlow Twins",
+    "vicreg": "VICReg",
+    "dino": "DINO",
     "supervised-torchvision": "supervised (torchvision)",
     "supervised-msra": "supervised (MSRA)",
 }
@@ -69,8 +77,7 @@ class Setting:
         return f"{self.epochs} of {self.total_epochs}"
 
 
-@dataclass(frozen=True)
-class Repeat:
+class Repeat(NamedTuple):
     """One run's value of one metric."""
 
     seed: int
@@ -182,9 +189,14 @@ class Table:
             for published in self.published
             if (task, "AP") in published.values
             and published.status != "claim"
-            and re.match(rf"{re.escape(name)}(?!\w)", re.sub(r"[-_]", " ", published.method.lower()))
+            and _names(published.method, name)
             and (method in WITHOUT_EPOCHS or published.epochs == str(row.setting.epochs))
         )
+
+
+def _names(published: str, name: str) -> bool:
+    """Say whether a published method is `name`, perhaps with a remark; "moco v2+" is neither moco nor moco v2."""
+    return re.match(rf"{re.escape(name)}(?![\w+]| v\d)", re.sub(r"[-_]", " ", published.lower())) is not None
 
 
 def _same_but_length(a: Setting, b: Setting) -> bool:
@@ -227,8 +239,10 @@ def _check_epochs(record: RunRecord, source: RunRecord | None) -> None:
 
 
 def _table_key(record: RunRecord) -> tuple:
-    details = record.details
-    return (record.protocol, record.protocol_hash, record.data, details.get("fraction"), details.get("fingerprint"))
+    fraction = record.details.get("fraction")
+    # Repeats with --fraction draw their own images by seed: those are other fingerprints of one setting.
+    data = record.details.get("data_fingerprint") if fraction is None else None
+    return (record.protocol, record.protocol_hash, record.data, fraction, data)
 
 
 def _table(group: Sequence[RunRecord], published: Sequence[PublishedRow], pretrained: dict) -> Table:

@@ -55,7 +55,12 @@ def test_invalid_values_are_refused(changes, said):
         (lambda d: d.pop("method"), "lacks the fields method"),
         (lambda d: d.update(mehtod="x"), "unknown fields mehtod"),
         (lambda d: d.update(status="fine"), "status 'fine'"),
-        (lambda d: d.update(metrics={"bbox": 3}), "no valid record"),
+        (lambda d: d.update(metrics={"bbox": 3}), "metrics.bbox is not an object"),
+        (lambda d: d.update(epochs="400"), "epochs is '400', not a whole number"),
+        (lambda d: d.update(seed=True), "seed is True"),
+        (lambda d: d.update(method=None), "method is None"),
+        (lambda d: d.update(details={"lr": "0.02"}), "details.lr is '0.02'"),
+        (lambda d: d.update(details=[]), "details is"),
     ],
 )
 def test_bad_files_are_named(tmp_path, change, said):
@@ -73,3 +78,17 @@ def test_unreadable_files(tmp_path, text):
     (tmp_path / "x.json").write_text(text)
     with pytest.raises(UserError, match=r"x\.json"):
         read_records(tmp_path)
+
+
+def test_a_copy_of_a_record_is_no_repeat(tmp_path):
+    path = record().write(tmp_path)
+    (tmp_path / "run-1 (copy).json").write_text(path.read_text())
+    with pytest.raises(UserError, match="'run-1' under another name"):
+        read_records(tmp_path)
+
+
+def test_hidden_files_and_unfinished_ones_are_no_records(tmp_path):
+    record().write(tmp_path)
+    (tmp_path / "._run-1.json").write_bytes(b"\x00\xff")  # macOS leaves such beside copied files
+    (tmp_path / ".run-2.json.abc.part").write_text("{")
+    assert [found.id for found in read_records(tmp_path)] == ["run-1"]

@@ -150,3 +150,160 @@ def test_published_copy_is_unchanged():
     if not shared.is_file():
         pytest.skip(f"no {shared.name} beside the project")
     assert PUBLISHED.read_bytes() == shared.read_bytes()
+
+
+def pretrained(identity, weights, epochs, seed=0, **config):
+    values = {"id": identity, "kind": "pretrain", "status": "completed", "method": "kernel_ssl", "seed": seed}
+    values |= {"epochs": epochs, "total_epochs": epochs, "weights_sha256": weights, "data": "imagenet"}
+    config = {"epochs": epochs, "seed": seed, "gamma": 1.0, "output": identity, **config}
+    return RunRecord(**values, metrics={"pretrain": {"loss": -1.0}}, duration_seconds=1.0, config=config)
+
+
+def tuned(identity, weights, epochs, seed, box, **changes):
+    return detection(identity, "kernel_ssl", epochs, seed, box, box - 4, weights_sha256=weights, **changes)
+
+
+def measured_rows(records):
+    return [row for table in detection_tables(records, []) for row in table.measured]
+
+
+def test_other_weights_are_no_repeats_unless_their_recipe_is_known_to_be_the_same():
+    runs = [tuned("a", "aaaa1111ff", 400, 0, 38.0), tuned("b", "bbbb2222ff", 400, 1, 30.0)]
+    assert [row.label for row in measured_rows(runs)] == [
+        "Kernel-SSL (weights aaaa1111)",
+        "Kernel-SSL (weights bbbb2222)",
+    ]
+    same = [pretrained("p", "aaaa1111ff", 400, 0), pretrained("q", "bbbb2222ff", 400, 1)]
+    (row,) = measured_rows([*same, *runs])
+    assert (row.label, row.runs, row.numbers("bbox", "AP")) == ("Kernel-SSL", 2, [38.0, 30.0])
+    other = [pretrained("p", "aaaa1111ff", 400, 0), pretrained("q", "bbbb2222ff", 400, 1, gamma=0.5)]
+    rows = measured_rows([*other, *runs])
+    assert [(row.label, row.runs) for row in rows] == [("Kernel-SSL (gamma=0.5)", 1), ("Kernel-SSL (gamma=1.0)", 1)]
+
+
+def test_lengths_are_compared_within_one_recipe():
+    sources = [pretrained("p", "a", 400), pretrained("q", "b", 800), pretrained("r", "c", 800, gamma=0.5)]
+    runs = [tuned("x", "a", 400, 0, 38.0), tuned("y", "b", 800, 0, 38.5), tuned("z", "c", 800, 0, 20.0)]
+    (table,) = detection_tables([*sources, *runs], [])
+    pairs = [(a.setting.epochs, b.setting.epochs, b.numbers("bbox", "AP")) for a, b in table.length_pairs()]
+    assert pairs == [(400, 800, [38.5])]
+
+
+def test_a_400_row_cannot_come_from_a_checkpoint_of_other_epochs(tmp_path, capsys):
+    for row in (pretrained("p", "a", 200), tuned("x", "a", 400, 0, 38.0)):
+        row.write(tmp_path)
+    assert run_command(report.main, ["--records", str(tmp_path), "--output", str(tmp_path / "out")]) == 2
+    assert "record x says 400 epochs, but p trained these very weights for 200" in capsys.readouterr().err
+    # Half of an 800-epoch schedule is no 400-epoch run either: it is shown as what it is and compared with none.
+    rows = [detection("h", "kernel_ssl", 400, 0, 38.0, 34.0, total_epochs=800), tuned("w", None, 800, 0, 39.0)]
+    (table,) = detection_tables(rows, [])
+    assert [row.setting.epochs_label for row in table.measured] == ["400 of 800", "800"]
+    assert table.length_pairs() == []
+
+
+def test_runs_of_one_seed_from_several_pretrainings_are_averaged_before_pairing():
+    rows = [detection(f"r{s}", "random", 0, s, 26.0 + s, 25.0) for s in (0, 1)]
+    sources = [pretrained("p", "a", 400, 0), pretrained("q", "b", 400, 1)]
+    rows += [tuned(f"{w}{s}", w, 400, s, box) for w, s, box in (("a", 0, 30), ("b", 0, 34), ("a", 1, 35), ("b", 1, 37))]
+    (table,) = detection_tables([*sources, *rows], [])
+    found = table.against_control(table.measured[1], "bbox")
+    assert table.measured[1].runs == 4
+    assert (found.n, found.paired, found.mean) == (2, True, pytest.approx(((32 - 26) + (36 - 27)) / 2))
+
+
+def test_a_missing_value_is_blank_and_never_zero(tmp_path, capsys):
+    row = detection("x", "random", 0, 0, 20.0, 20.0)
+    row.metrics["segm"]["AP"] = None
+    row.metrics["bbox"]["AP75"] = 0.0  # nothing right at all: a result, not a gap
+    row.write(tmp_path / "records")
+    printed, _ = build(tmp_path / "records", tmp_path, capsys)
+    line = next(line for line in printed.splitlines() if line.startswith("| untrained"))
+    assert line.split(" | ")[3:7] == ["1", "20.0", "40.0", "0.0"]
+    assert line.split(" | ")[8:12] == ["", "", "", "29.3"]
+    lines = csv.DictReader(io.StringIO((tmp_path / "out" / "tables" / "report.csv").read_text()))
+    assert not [x for x in lines if x["origin"] == "measured" and (x["task"], x["metric"]) == ("segm", "AP")]
+
+
+def test_swept_learning_rates_are_one_setting_beside_the_fixed_one():
+    swept = [{"lr": lr, "lr_chosen_by": "sweep"} for lr in (0.01, 0.04)]
+    rows = [detection(f"s{i}", "random", 0, i, 26.0, 25.0, details=details) for i, details in enumerate(swept)]
+    rows += [
+        detection("f0", "random", 0, 0, 25.0, 24.0, details={"lr": 0.02, "lr_chosen_by": "protocol"}),
+        detection("f1", "random", 0, 1, 25.0, 24.0, details={"lr": 0.02, "lr_chosen_by": "user"}),
+    ]
+    found = measured_rows(rows)
+    assert [(row.runs, sorted(row.lrs), row.setting.swept) for row in found] == [
+        (2, [0.02], False),
+        (2, [0.01, 0.04], True),
+    ]
+
+
+def test_the_control_has_the_same_learning_rate_where_there_is_one(tmp_path, capsys):
+    rows = [
+        detection("r1", "random", 0, 0, 10.0, 9.0, details={"lr": 0.01}),
+        detection("r2", "random", 0, 0, 20.0, 19.0, details={"lr": 0.02}),
+        detection("k2", "kernel_ssl", 400, 0, 25.0, 24.0, details={"lr": 0.02}),
+        detection("k3", "kernel_ssl", 800, 0, 25.0, 24.0, details={"lr": 0.03}),
+    ]
+    for row in rows:
+        row.write(tmp_path / "records")
+    printed, _ = build(tmp_path / "records", tmp_path, capsys)
+    assert "400 epochs − untrained encoder | +5.0, one run" in printed
+    assert "800 epochs − untrained encoder at lr 0.01 | +15.0, one run" in printed
+
+
+def test_tables_of_one_title_are_told_apart_with_a_figure_each(tmp_path, capsys):
+    """A rescaled batch changes the settings, but is no override."""
+    for number, settings in enumerate(("1234567890", "abcdefabcd")):
+        detection(f"x{number}", "random", 0, number, 20.0, 20.0, protocol_hash=settings).write(tmp_path / "records")
+    printed, _ = build(tmp_path / "records", tmp_path, capsys)
+    assert "## coco-c4-1x, data: coco, settings 12345678" in printed
+    assert "## coco-c4-1x, data: coco, settings abcdefab" in printed
+    assert len(list((tmp_path / "out" / "figures").glob("*.png"))) == 2
+
+
+def test_other_data_of_the_same_name_gets_its_own_table_and_fractions_share_one():
+    a, b = ({"lr": 0.02, "data_fingerprint": name} for name in "ab")
+    rows = [detection(f"x{i}", "random", 0, i, 20.0, 20.0, details=details) for i, details in enumerate((a, b))]
+    assert len(detection_tables(rows, [])) == 2
+    rows = [
+        detection(f"x{i}", "random", 0, i, 20.0, 20.0, details={**details, "fraction": 0.1})
+        for i, details in enumerate((a, b))
+    ]
+    (table,) = detection_tables(rows, read_published()[:0])
+    assert table.measured[0].runs == 2
+    assert "10 % of the training images" in table.title
+
+
+def test_names_from_others_cannot_break_the_table_or_the_page(tmp_path, capsys):
+    name = "a|b\n<script>alert(1)</script> $x_{"
+    detection("x", name, 400, 0, 20.0, 20.0, overrides={"K": "<b>|"}, data="d<i>").write(tmp_path / "records")
+    printed, text = build(tmp_path / "records", tmp_path, capsys)
+    line = next(line for line in printed.splitlines() if line.startswith("| a"))
+    header = next(line for line in printed.splitlines() if line.startswith("| weights"))
+    assert line.count(" | ") == header.count(" | ")
+    assert "<script>" not in text.replace("\\<", "")
+    page = (tmp_path / "out" / "report.html").read_text()
+    assert "<script>" not in page
+    assert "<td>a|b &lt;script&gt;alert(1)&lt;/script&gt; $x_{</td>" in page
+    (figure,) = (tmp_path / "out" / "figures").glob("*.png")
+    assert f'<img src="figures/{figure.name}"' in page
+    lines = list(csv.DictReader(io.StringIO((tmp_path / "out" / "tables" / "report.csv").read_text())))
+    assert {x["method"] for x in lines if x["origin"] == "measured"} == {name}
+
+
+@pytest.mark.parametrize(
+    ("method", "epochs", "protocol", "expected"),
+    [
+        ("moco v2", 800, "coco-c4-1x", [39.5]),
+        ("moco", 200, "coco-c4-1x", []),  # v1 or v2: not known
+        ("simsiam", 200, "coco-c4-1x", [37.9, 39.2]),
+        ("random", 0, "coco-c4-2x", [35.6, 35.6]),
+        ("supervised-torchvision", None, "coco-fpn-1x", [38.9]),
+        ("byol", 400, "coco-c4-1x", []),  # published for 200 epochs only
+    ],
+)
+def test_published_figures_stand_beside_the_same_method_and_length_only(method, epochs, protocol, expected):
+    run = detection("x", method, epochs, 0, 20.0, 20.0, protocol=protocol)
+    table = detection_tables([run], read_published())[0]
+    assert table.published_beside(table.measured[0], "bbox") == expected
