@@ -5,11 +5,8 @@ data before any training, seeded subsets (``--fraction``), a hold-out of the tra
 rate, and a fingerprint that says whether two runs saw the same data.
 """
 
-import hashlib
-import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from fractions import Fraction
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -23,6 +20,7 @@ from benchmark.errors import UserError
 from benchmark.files import sha256_of
 from benchmark.folder import RESULTS
 from transfer import coco_format, voc_format
+from transfer.choice import Choice
 
 HOLDOUTS = RESULTS / "holdouts"
 # (training images, test images) of the published sets; whatever else is called so is not them.
@@ -100,51 +98,13 @@ def open_data(
         raise ValueError(f"task is {task!r}; it is one of {', '.join(PUBLISHED)}.")
     if (fraction is not None and not 0 < fraction <= 1) or (holdout is not None and not 0 < holdout < 1):
         raise ValueError(f"fraction ({fraction}) must lie in (0, 1] and holdout ({holdout}) in (0, 1).")
-    choice = _Choice(fraction, seed, holdout)
+    choice = Choice(fraction, seed, holdout)
     embedded = root is None
     if embedded:
         root = composer.ensure_coco() if task == "coco" else composer.ensure_voc()
     root = Path(root).expanduser().resolve()
     _check_root(task, root)
     return (_open_coco if task == "coco" else _open_voc)(root, embedded, choice)
-
-
-@dataclass(frozen=True)
-class _Choice:
-    """What to take of the training images."""
-
-    fraction: float | None
-    seed: int
-    holdout: float | None
-
-    def subset(self, ids: Iterable) -> list:
-        """Return the sorted ids of the share `fraction`; all without one."""
-        return sorted(self._first(ids, "fraction", self.fraction)) if self.fraction is not None else sorted(ids)
-
-    def held_out(self, ids: Iterable, count: int) -> list:
-        """Return the sorted ids of the hold-out: the share `holdout` of `count`, taken from `ids`."""
-        return sorted(self._order(ids, "holdout")[: _share(self.holdout, count)])
-
-    def _first(self, ids: Iterable, purpose: str, share: float) -> list:
-        order = self._order(ids, purpose)
-        return order[: _share(share, len(order))]
-
-    def _order(self, ids: Iterable, purpose: str) -> list:
-        # By hash: a permutation that no version of a random number generator can change, as records hold subsets.
-        def key(identity: int | str) -> bytes:
-            return hashlib.sha256(f"{purpose} {self.seed} {identity}".encode()).digest()
-
-        return sorted(ids, key=key)
-
-    def identity(self) -> list:
-        """Return what distinguishes one choice from another; without a share the seed chooses nothing."""
-        chosen = self.fraction is not None or self.holdout is not None
-        return [self.fraction, self.holdout, self.seed if chosen else None]
-
-
-def _share(share: float, count: int) -> int:
-    """Return ceil(share * count) of the decimal number that was written: 0.01 of 700 is 7, not 8."""
-    return math.ceil(Fraction(str(share)) * count)
 
 
 def _check_root(task: str, root: Path) -> None:
@@ -190,16 +150,15 @@ def _check_objects(where: Path | str, ids: Iterable, with_objects: frozenset, pu
 # COCO
 
 
-def _open_coco(root: Path, embedded: bool, choice: _Choice) -> DetectionData:
+def _open_coco(root: Path, embedded: bool, choice: Choice) -> DetectionData:
     train, test = _coco_split(root, "train"), _coco_split(root, "val")
     _check_same_categories(train, test)
     _check_objects(train.annotations, train.image_ids, train.with_objects, "training")
     _check_objects(test.annotations, test.image_ids, test.with_objects, "validation")
     chosen = choice.subset(train.image_ids)
-    train_ids, source, test_ids = chosen, test, list(test.image_ids)
-    if choice.holdout is not None:
-        test_ids = choice.held_out(chosen, len(chosen))
-        train_ids, source = sorted(set(chosen) - set(test_ids)), train
+    held_out = choice.held_out(chosen, len(chosen))
+    train_ids = sorted(set(chosen) - set(held_out))
+    source, test_ids = (train, held_out) if held_out else (test, list(test.image_ids))
     trained = _check_objects(train.annotations, train_ids, train.with_objects, "training")
     _check_objects(source.annotations, test_ids, source.with_objects, "validation")
     fingerprint = sha256_of(["coco", train.sha256, test.sha256, choice.identity()])
@@ -262,29 +221,21 @@ def _load_coco(name: str, split: coco_format.CocoSplit, ids: frozenset[int] | No
 # VOC
 
 
-def _open_voc(root: Path, embedded: bool, choice: _Choice) -> DetectionData:
-    if not (root / VOC_TEST[0] / "ImageSets" / "Main" / f"{VOC_TEST[1]}.txt").is_file():
-        raise UserError(
-            f"{root} has no validation split: VOC2007/ImageSets/Main/test.txt; complete it or check --data."
-        )
-    years = [voc_format.read_split(root / year, image_set) for year, image_set in VOC_TRAIN]
-    test = voc_format.read_split(root / VOC_TEST[0], VOC_TEST[1])
-    voc_format.check_evaluable(test)
+def _open_voc(root: Path, embedded: bool, choice: Choice) -> DetectionData:
+    years, test = _voc_splits(root)
     available = {f"{split.year.name}/{image_id}": split for split in years for image_id in split.image_ids}
     with_objects = frozenset(f"{split.year.name}/{image_id}" for split in years for image_id in split.with_objects)
     _check_objects(root, available, with_objects, "training")
-    _check_objects(root, test.image_ids, test.with_objects, "validation")
     chosen = choice.subset(available)
-    held_out = [] if choice.holdout is None else _voc_holdout(choice, chosen, available)
+    held_out = _voc_holdout(root, choice, chosen, available)
     train_ids = sorted(set(chosen) - set(held_out))
     trained = _check_objects(root, train_ids, with_objects, "training")
-    if held_out:
-        _check_objects(root, held_out, with_objects, "validation")
     fingerprint = sha256_of(["voc", *(split.sha256 for split in (*years, test)), choice.identity()])
     key = sha256_of([fingerprint, str(root)])[:12]
     class_names = _voc_classes((*years, test))
     evaluated = test.year
     if held_out:
+        _check_objects(root, held_out, with_objects, "validation")
         evaluated = HOLDOUTS / f"voc-{key}"
         images = [(available[identity].year, identity.partition("/")[2]) for identity in held_out]
         voc_format.write_year(evaluated, VOC_TEST[1], images)
@@ -295,7 +246,7 @@ def _open_voc(root: Path, embedded: bool, choice: _Choice) -> DetectionData:
         train=tuple(
             _register_voc(f"voc_train_{split.year.name}_{key}", split.year, split.image_set, class_names, train_ids)
             for split in years
-            if any(identity.startswith(f"{split.year.name}/") for identity in train_ids)
+            if any(available[identity] is split for identity in train_ids)
         ),
         test=(_register_voc(f"voc_test_{key}", evaluated, VOC_TEST[1], class_names),),
         class_names=class_names,
@@ -306,15 +257,28 @@ def _open_voc(root: Path, embedded: bool, choice: _Choice) -> DetectionData:
         fraction=choice.fraction,
         image_ids=tuple(chosen) if choice.fraction is not None else None,
         fingerprint=fingerprint,
-        files=_voc_files(years, None if held_out else test),
+        files=_voc_files(years if held_out else [*years, test]),
     )
 
 
-def _voc_holdout(choice: _Choice, chosen: list[str], available: dict[str, voc_format.VocSplit]) -> list[str]:
+def _voc_splits(root: Path) -> tuple[list[voc_format.VocSplit], voc_format.VocSplit]:
+    """Return both years' training images, and the test images, checked."""
+    listing = Path(VOC_TEST[0], "ImageSets", "Main", f"{VOC_TEST[1]}.txt")
+    if not (root / listing).is_file():
+        raise UserError(f"{root} has no validation split: {listing} is missing; complete the folder or check --data.")
+    years = [voc_format.read_split(root / year, image_set) for year, image_set in VOC_TRAIN]
+    test = voc_format.read_split(root / VOC_TEST[0], VOC_TEST[1])
+    _check_objects(root, test.image_ids, test.with_objects, "validation")
+    voc_format.check_evaluable(test)
+    return years, test
+
+
+def _voc_holdout(root: Path, choice: Choice, chosen: list[str], available: dict[str, voc_format.VocSplit]) -> list[str]:
     """Return the held-out ids: only images that VOC's evaluator can read, which a few of VOC2012 are not."""
-    base_names = [identity.partition("/")[2] for identity in available]
-    if len(set(base_names)) < len(base_names):
-        raise UserError("VOC2007 and VOC2012 name the same image; a hold-out needs names that differ.")
+    if choice.holdout is None:
+        return []
+    if len({identity.partition("/")[2] for identity in available}) < len(available):
+        raise UserError(f"VOC2007 and VOC2012 in {root} name the same image; a hold-out needs names that differ.")
     readable = [identity for identity in chosen if identity.partition("/")[2] in available[identity].evaluable]
     return choice.held_out(readable, len(chosen))
 
@@ -325,9 +289,9 @@ def _voc_classes(splits: Iterable[voc_format.VocSplit]) -> tuple[str, ...]:
     return VOC_CLASSES if found <= set(VOC_CLASSES) else tuple(sorted(found))
 
 
-def _voc_files(years: list[voc_format.VocSplit], test: voc_format.VocSplit | None) -> tuple[Path, ...]:
+def _voc_files(splits: list[voc_format.VocSplit]) -> tuple[Path, ...]:
     found: list[Path] = []
-    for split in [*years, test] if test else years:
+    for split in splits:
         listing = split.year / "ImageSets" / "Main" / f"{split.image_set}.txt"
         found += [listing, split.year / "Annotations", split.year / "JPEGImages"]
     return tuple(dict.fromkeys(found))
