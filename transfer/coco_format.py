@@ -128,7 +128,7 @@ def check_on_disk(folder: Path, names: Iterable[str], listed_in: Path, what: str
     for inside, wanted in by_folder.items():
         try:
             present = set(os.listdir(folder / inside))
-        except (FileNotFoundError, NotADirectoryError):
+        except OSError:  # no such folder, or none that may be read
             present = set()
         missing += [os.path.join(inside, base) for base in wanted - present]
     if missing:
