@@ -169,9 +169,12 @@ class Table:
         return None if control is None else difference(row.by_seed(task), control.by_seed(task))
 
     def length_pairs(self) -> list[tuple[MeasuredRow, MeasuredRow]]:
-        """Return the pairs (shorter, longer) of complete pre-training runs of one method, recipe, branch and lr."""
+        """Return the pairs (shorter, longer) of whole pre-training runs of one method, recipe, branch and lr.
+
+        A file that tells its epochs but not its planned ones is taken for a whole run; a known part of one is not.
+        """
         pairs = []
-        rows = [r for r in self.measured if r.setting.epochs and r.setting.epochs == r.setting.total_epochs]
+        rows = [r for r in self.measured if r.setting.epochs and r.setting.total_epochs in (None, r.setting.epochs)]
         rows.sort(key=lambda r: r.setting.epochs or 0)
         for i, shorter in enumerate(rows):
             for longer in rows[i + 1 :]:

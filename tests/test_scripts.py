@@ -1,5 +1,6 @@
 """Every script as users call it: from any folder, by path and as a module; --help at once; mistakes exit with 2."""
 
+import os
 import re
 import subprocess
 import sys
@@ -71,3 +72,38 @@ def test_no_yaml_of_ours_has_a_duplicate_key():
     files = [path for package in ("pretrain", "transfer", "benchmark") for path in (ROOT / package).rglob("*.yaml")]
     assert files
     assert all(load_yaml(path) for path in files)
+
+
+@pytest.mark.parametrize("page", sorted(path.relative_to(ROOT).as_posix() for path in ROOT.glob("[A-Z]*.md")))
+def test_what_a_page_links_to_exists(page):
+    links = re.findall(r"\]\(([^)#:]+)\)", (ROOT / page).read_text(encoding="utf-8"))
+    assert [link for link in links if not (ROOT / link).exists()] == []
+
+
+def test_readme_names_every_script_of_the_design():
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert [script for script in sorted(NAMED_IN_DESIGN) if f"`python {script}" not in text] == []
+
+
+def test_commands_of_the_readme_are_understood():
+    """What the README shows is parsed by the very scripts (a flag that was renamed would fail here)."""
+    text = (ROOT / "README.md").read_text(encoding="utf-8").replace("\\\n", " ")
+    scripts = "|".join(map(re.escape, sorted(NAMED_IN_DESIGN)))
+    shown = re.findall(rf"^ +(?:torchrun|python) .*?((?:{scripts}) .*)$", text, flags=re.MULTILINE)
+    assert len(shown) >= 3
+    for line in shown:
+        script, *words = line.split()
+        known = call([str(ROOT / script), "--help"], ROOT).stdout
+        unknown = [word for word in words if word.startswith("--") and not re.search(rf"{word}\b", known)]
+        assert unknown == [], line
+
+
+def test_make_clean_keeps_results():
+    done = subprocess.run(["make", "--dry-run", "clean"], cwd=ROOT, capture_output=True, text=True, check=True)
+    removed = [line for line in done.stdout.splitlines() if "rm -rf" in line]
+    assert removed
+    assert not any("results" in line or "docs" in line for line in removed)
+
+
+def test_ci_script_can_be_executed():
+    assert os.access(ROOT / ".ci" / "run", os.X_OK)
