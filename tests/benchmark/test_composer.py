@@ -65,6 +65,68 @@ def test_occluded_objects_stay_visible_enough():
         assert all(scene.mask(k).any() for k in range(len(scene.category_ids)))
 
 
+def test_no_object_hides_more_of_another_than_agreed(monkeypatch):
+    pasted: list[list[int]] = []  # of every scene, the pixels of each object as it was pasted
+    check = composer._keeps_others_visible
+
+    def spy(covered, owner, shape, pixels):
+        if not pasted or pasted[-1] is not pixels:
+            pasted.append(pixels)
+        return check(covered, owner, shape, pixels)
+
+    monkeypatch.setattr(composer, "_keeps_others_visible", spy)
+    pack = composer.load_pack("train")
+    hidden = 0
+    for i in range(60):
+        scene = composer.compose_scene(pack, composer.generator(0, "train", i), 96)
+        visible = [int(scene.mask(k).sum()) for k in range(len(scene.category_ids))]
+        assert len(visible) == len(pasted[-1])
+        assert all(composer.MIN_VISIBLE * p <= v <= p for v, p in zip(visible, pasted[-1], strict=True))
+        hidden += sum(v < p for v, p in zip(visible, pasted[-1], strict=True))
+    assert hidden > 20  # objects were covered in part
+
+
+def test_the_photograph_under_a_mask_is_that_of_the_object():
+    """Cut-outs painted with their own alpha: turned, scaled and mirrored otherwise than its mask, one would show."""
+    pack = composer.load_pack("train")
+    painted = composer.Pack(
+        tuple(composer.Cutout(np.repeat(c.mask[..., None], 3, 2), c.mask, c.category_id) for c in pack.cutouts),
+        tuple(np.zeros_like(b) for b in pack.backgrounds),
+        pack.categories,
+    )
+    for i in range(40):
+        scene = composer.compose_scene(painted, composer.generator(1, "train", i), 128)
+        assert (scene.image[scene.owner > 0] >= 128).mean() > 0.999
+        single = composer.compose_object(painted, composer.generator(1, "train", i, purpose=1), 64)
+        assert (single.image[single.owner > 0] >= 128).mean() > 0.999
+
+
+def test_every_set_takes_each_split_from_its_own_part_of_the_pack(tmp_path, monkeypatch):
+    """Lossless COCO images equal their recomposition; JPEG ones are much nearer to it than to the other split's."""
+    monkeypatch.setattr(composer, "COMPOSED", tmp_path)
+    coco, voc = composer.ensure_coco(2, 2, 96, 7), composer.ensure_voc(2, 2, 96, 7)
+    classes = composer.ensure_classification(3, 3, 64, 7)
+    for split, scene_of in (("train", "train2017"), ("val", "val2017")):
+        scene = composer.compose_scene(composer.load_pack(split), composer.generator(7, split, 1), 96)
+        stored = np.asarray(Image.open(coco / scene_of / "000000000001.png"))
+        assert np.array_equal(stored, scene.image)
+        year, number = ("VOC2012", "000001") if split == "train" else ("VOC2007", "100001")
+        _nearly(voc / year / "JPEGImages" / f"{number}.jpg", scene.image)
+        part = classes / ("train" if split == "train" else "validation")
+        scene = composer.compose_object(composer.load_pack(split), composer.generator(7, split, 2, purpose=1), 64)
+        (path,) = part.rglob("000002.jpg")
+        assert path.parent.name == composer.load_pack(split).categories[scene.category_ids[0]]
+        _nearly(path, scene.image)
+    scene = composer.compose_object(composer.load_pack("train"), composer.generator(7, "train", 2, purpose=1), 64)
+    (path,) = composer.ensure_pretraining_images(3, 64, 7).rglob("000002.jpg")
+    _nearly(path, scene.image)
+
+
+def _nearly(path, image) -> None:
+    stored = np.asarray(Image.open(path).convert("RGB")).astype(int)
+    assert np.abs(stored - image).mean() < 6  # JPEG; two different scenes differ by more than 30
+
+
 def test_annotations_are_the_masks(coco_root):
     coco = COCO(str(coco_root / "annotations" / "instances_train2017.json"))
     pack = composer.load_pack("train")
