@@ -18,7 +18,7 @@ class LossOptions:
 
     Attributes:
         mu: regulariser added to the diagonal, > 0 (exact logarithm) or >= 0. The released code's own default is 0.5.
-        lam: weight of the identity in the uniformity term. The released code's own default is 0.5.
+        lam: weight of the identity in the uniformity term, > 0. The released code's own default is 0.5.
         gamma: weight of alignment, >= 0. What it does to rank: docs/loss.md.
         taylor_order: K >= 1 of the Taylor logarithm.
         logarithm: ``taylor`` or ``exact``.
@@ -63,23 +63,46 @@ def check_options(options: LossOptions) -> None:
 
 
 def _senseless(o: LossOptions) -> str | None:
-    uses_mce = o.uniformity == "mce" or o.alignment == "mce"
-    if o.taylor_order < 1:
-        return f"--taylor-order is {o.taylor_order}; the series begins at order 1."
+    return _no_loss(o) or _logarithm(o) or _kernel(o)
+
+
+def _no_loss(o: LossOptions) -> str | None:
+    """Say which weights leave nothing to minimise, or weigh a term that is off."""
     if o.uniformity == "none" and o.alignment == "none":
         return "--uniformity none with --alignment none leaves no loss; keep one of them."
     if o.uniformity == "none" and o.gamma == 0:
         return "--uniformity none with --gamma 0 leaves no loss; give a --gamma above 0."
-    if o.uniformity == "mce" and o.lam == 0 and not o.trace_term:
+    if o.lam == 0:
         return "--lam 0 switches uniformity off; say --uniformity none instead."
-    if o.logarithm == "exact" and not uses_mce:
-        return "--logarithm exact needs a term with a logarithm; use --uniformity mce or --alignment mce."
+    if o.uniformity == "none" and o.lam != LossOptions.lam:
+        return "--lam has no effect with --uniformity none; leave it out."
+    if o.alignment == "none" and o.gamma not in (0, LossOptions.gamma):
+        return "--gamma has no effect with --alignment none; leave it out."
+    return None
+
+
+def _logarithm(o: LossOptions) -> str | None:
+    """Say which settings of the matrix logarithm fail or have no effect."""
+    uses_mce = o.uniformity == "mce" or o.alignment == "mce"
+    if o.taylor_order < 1:
+        return f"--taylor-order is {o.taylor_order}; the series begins at order 1."
     if o.logarithm == "exact" and o.mu == 0:
         return "--logarithm exact with --mu 0 takes the logarithm of zero; give a --mu above 0."
     if o.logarithm == "exact" and o.taylor_order != LossOptions.taylor_order:
         return "--taylor-order has no effect with --logarithm exact; give only one of them."
-    if o.trace_term and not uses_mce:
+    if uses_mce:
+        return None
+    for name, value in (("mu", o.mu), ("taylor_order", o.taylor_order), ("logarithm", o.logarithm)):
+        if value != getattr(LossOptions, name):
+            flag = name.replace("_", "-")
+            return f"--{flag} needs a term with a logarithm; use --uniformity mce or --alignment mce."
+    if o.trace_term:
         return "--trace-term belongs to matrix cross-entropy; use --uniformity mce or --alignment mce."
+    return None
+
+
+def _kernel(o: LossOptions) -> str | None:
+    """Say which settings of the kernel are out of range or have no effect."""
     if o.bandwidth is not None and o.kernel not in WITH_BANDWIDTH:
         return f"--bandwidth has no effect with --kernel {o.kernel}; it belongs to {' and '.join(WITH_BANDWIDTH)}."
     if o.bandwidth is not None and not (math.isfinite(o.bandwidth) and o.bandwidth > 0):

@@ -35,14 +35,14 @@ def alignment_taylor(target: Tensor, auto: Tensor, mu: float, order: int, trace_
 
 
 def alignment_exact(target: Tensor, auto: Tensor, mu: float, trace_term: bool) -> TermGradients:
-    """Return the same term with the exact logarithm, by one eigendecomposition of S; `mu` > 0."""
+    """Return the same term with the exact logarithm, by one eigendecomposition of S; `mu` > 0, float64."""
     values, vectors = torch.linalg.eigh(auto)
     values = values.clamp_min(0.0) + mu
     weight = add_to_diagonal(target.clone(), mu)
     rotated = vectors.mT @ weight @ vectors
     f = values.log()
     value = -(rotated.diagonal() * f).sum()
-    gradient = -matrix_function_gradient(values, vectors, rotated, f, torch.reciprocal)
+    gradient = -matrix_function_gradient(values, vectors, rotated, f, torch.reciprocal, 0.0)
     if trace_term:
         value = value + auto.diagonal().sum() + mu * len(auto)
         gradient = add_to_diagonal(gradient, 1.0)

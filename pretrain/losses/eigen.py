@@ -1,7 +1,8 @@
 """Gradients of matrix functions by eigendecomposition, exact where eigenvalues coincide.
 
 ``torch.linalg.eigh`` has no gradient at repeated eigenvalues, and centred features always have some (zeros). The
-Daleckii-Krein formula needs only divided differences of the scalar function, which are finite there.
+Daleckii-Krein formula needs only divided differences of the scalar function, which are finite there. Give float64:
+divided differences lose half of the digits.
 """
 
 from collections.abc import Callable
@@ -11,7 +12,7 @@ from torch import Tensor
 
 _SMALL = 0.05  # below this ratio log(1 + x) / x and its derivative come from their series
 _TERMS = 14  # 0.05^14 is below float64's rounding
-_CLOSE = 1e-5  # eigenvalues nearer than this share the derivative at their middle
+_CLOSE = 1e-5  # eigenvalues relatively nearer than this share the derivative at their middle
 
 
 def log_quotient(values: Tensor, mu: float) -> tuple[Tensor, Tensor]:
@@ -27,18 +28,19 @@ def log_quotient(values: Tensor, mu: float) -> tuple[Tensor, Tensor]:
 
 
 def matrix_function_gradient(
-    values: Tensor, vectors: Tensor, rotated: Tensor, f: Tensor, derivative: Callable[[Tensor], Tensor]
+    values: Tensor, vectors: Tensor, rotated: Tensor, f: Tensor, derivative: Callable[[Tensor], Tensor], scale: float
 ) -> Tensor:
     """Return the gradient of ``tr(W f(G))`` by the symmetric G = V diag(values) V'.
 
     Args:
-        values: eigenvalues, (n,).  vectors: V, (n, n).
+        values: eigenvalues, (n,), none negative.  vectors: V, (n, n).
         rotated: ``V' W V``, (n, n), W symmetric.
         f: f(values), (n,).
         derivative: f' for a tensor of any shape.
+        scale: f is smooth at value g on the scale ``g + scale``.
     """
     difference = values[:, None] - values[None, :]
-    close = difference.abs() < _CLOSE
+    middle = (values[:, None] + values[None, :]) / 2
+    close = difference.abs() < _CLOSE * (middle + scale)
     quotient = (f[:, None] - f[None, :]) / torch.where(close, torch.ones_like(difference), difference)
-    middle = derivative((values[:, None] + values[None, :]) / 2)
-    return vectors @ (torch.where(close, middle, quotient) * rotated) @ vectors.mT
+    return vectors @ (torch.where(close, derivative(middle), quotient) * rotated) @ vectors.mT

@@ -5,6 +5,7 @@ Everything is written in the Gram matrices of doubly centred rows, so it serves 
 with C(target, online)' and C(online, online); ``tr(C_pp C_zz^j) = tr(M' G^(j-1) M)`` for j >= 1. Use it when m <= d.
 """
 
+import math
 from typing import NamedTuple
 
 import torch
@@ -43,11 +44,12 @@ def uniformity_taylor(cross: Tensor, width: int, mu: float, lam: float, order: i
 def uniformity_exact(cross: Tensor, width: int, mu: float, lam: float, trace_term: bool) -> TermGradients:
     """Return the same term with the exact logarithm, ``-lam log|det(C + mu I_width)|``.
 
-    The modulus of the determinant is the real part of tr log when eigenvalues are negative.
+    Give float64. The modulus of the determinant is the real part of tr log when eigenvalues are negative; an eigenvalue
+    of exactly -mu gives infinity.
     """
     shifted = add_to_diagonal(cross.clone(), mu)
-    value = -lam * (torch.linalg.slogdet(shifted).logabsdet + (width - len(cross)) * _log(mu))
-    gradient = torch.linalg.inv(shifted).mT.mul(-lam)
+    value = -lam * (torch.linalg.slogdet(shifted).logabsdet + (width - len(cross)) * math.log(mu))
+    gradient = torch.linalg.inv_ex(shifted).inverse.mT.mul(-lam)
     if trace_term:
         value = value + cross.diagonal().sum() + mu * width
         gradient = add_to_diagonal(gradient, 1.0)
@@ -92,7 +94,7 @@ def _add_inner_sums(total: Tensor, weight: Tensor, auto: Tensor, ladder: list[Te
 def alignment_exact(
     cross: Tensor, auto: Tensor, trace_target: Tensor, width: int, mu: float, trace_term: bool
 ) -> TermGradients:
-    """Return the alignment term with the exact logarithm, by one eigendecomposition of G; `mu` > 0.
+    """Return the alignment term with the exact logarithm, by one eigendecomposition of G; `mu` > 0, float64.
 
     ``log(C_zz + mu I) = log(mu) I + z' f(G) z / m`` with ``f(g) = log(1 + g / mu) / g``.
     """
@@ -101,17 +103,13 @@ def alignment_exact(
     f, _ = log_quotient(values, mu)
     weight = cross @ cross.mT
     rotated = vectors.mT @ weight @ vectors
-    value = _log(mu) * (trace_target + mu * width) + (rotated.diagonal() * f).sum()
+    value = math.log(mu) * (trace_target + mu * width) + (rotated.diagonal() * f).sum()
     value = value + mu * torch.log1p(values / mu).sum()
     by_weight = (vectors * f) @ vectors.mT
-    by_auto = matrix_function_gradient(values, vectors, rotated, f, lambda g: log_quotient(g, mu)[1])
+    by_auto = matrix_function_gradient(values, vectors, rotated, f, lambda g: log_quotient(g, mu)[1], mu)
     by_auto = by_auto + (vectors * (mu / (values + mu))) @ vectors.mT
     value, by_cross, by_auto = -value, -2.0 * (by_weight @ cross), -by_auto
     if trace_term:
         value = value + auto.diagonal().sum() + mu * width
         by_auto = add_to_diagonal(by_auto, 1.0)
     return TermGradients(value, by_cross, by_auto)
-
-
-def _log(mu: float) -> float:
-    return float(torch.log(torch.tensor(mu, dtype=torch.float64)))

@@ -1,14 +1,12 @@
-"""The matrix logarithm as a polynomial, and how far its series may be trusted.
+"""The matrix logarithm as a polynomial.
 
 ``log_K(Q) = sum_{k=1..K} (-1)^(k+1) (Q - I)^k / k`` with ``Q = X + mu I`` is a polynomial in X with scalar
 coefficients (arXiv 2305.17326, section on the Taylor expansion; K = 4 in the released code). It converges while the
-spectral radius of ``Q - I`` is below 1.
+spectral radius of ``Q - I`` is below 1 (``radius.py``).
 """
 
-from collections.abc import Callable
 from math import comb
 
-import torch
 from torch import Tensor
 
 
@@ -35,23 +33,3 @@ def add_to_diagonal(matrix: Tensor, value: float) -> Tensor:
     """Add `value` to the diagonal in place and return the matrix."""
     matrix.diagonal().add_(value)
     return matrix
-
-
-def spectral_radius(apply: Callable[[Tensor], Tensor], start: Tensor, steps: int = 30) -> Tensor:
-    """Estimate the spectral radius of a linear map by power iteration; a 0-dimensional tensor without gradient.
-
-    Args:
-        apply: the map, from a vector shaped as `start` to one of the same shape.
-        start: start vector; any with a part along the leading eigenvector.
-        steps: applications; the growth of the last third is averaged geometrically, since a complex pair of
-            leading eigenvalues makes single steps swing.
-    """
-    vector = start / start.norm()
-    growths = []
-    for _ in range(steps):
-        vector = apply(vector)
-        norm = vector.norm()
-        growths.append(norm)
-        vector = vector / norm.clamp_min(torch.finfo(norm.dtype).tiny)
-    last = torch.stack(growths[-max(steps // 3, 1) :])
-    return last.clamp_min(torch.finfo(last.dtype).tiny).log().mean().exp()

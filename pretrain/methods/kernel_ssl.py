@@ -17,7 +17,7 @@ class KernelSSL:
     ) -> tuple[Tensor, dict[str, Tensor], str | None]:
         """Return the loss, its parts for the log, and a warning when the logarithm's series is not to be trusted.
 
-        Arguments are (m, d); `with_details` adds the spectral radii of Q - I (power iteration).
+        Arguments are (m, d); `with_details` adds the spectral radii of Q - I (Arnoldi's method).
         """
         found = kernel_ssl_terms(online_1, online_2, target_1, target_2, self.options, with_radius=with_details)
         parts = {"uniformity": found.uniformity, "alignment": found.alignment}
