@@ -1,9 +1,11 @@
 """Our checkpoint: written atomically, read safely (``weights_only=True``).
 
 Keys: ``model`` (all branches), ``method``, ``epoch`` (completed), ``total_epochs``, ``iteration`` (completed),
-``optimizer``, ``rng``, ``config``, ``format_version``, and ``scaler`` / ``seconds``. Plain Python numbers only.
+``optimizer``, ``rng``, ``config``, ``format_version``, and of the run so far ``scaler``, ``seconds`` (wall time),
+``identity`` (settings and images) and ``watch`` (what hooks have found). Plain Python numbers only.
 """
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +53,19 @@ def load_checkpoint(path: str | Path) -> dict[str, Any]:
 
 
 def export_backbone(path: str | Path, encoder_state: dict[str, Tensor], metadata: dict[str, Any]) -> None:
-    """Write the bare backbone in torchvision's names as safetensors; `metadata` becomes its strings."""
+    """Write the bare backbone in torchvision's names as safetensors; `metadata` becomes its strings.
+
+    Equal weights and metadata give equal bytes, so that the file's hash identifies them.
+    """
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in encoder_state.items()}
-    write_bytes(path, save_safetensors(tensors, {key: str(value) for key, value in metadata.items()}))
+    write_bytes(path, _ordered(save_safetensors(tensors, {key: str(value) for key, value in metadata.items()})))
+
+
+def _ordered(content: bytes) -> bytes:
+    """Return a safetensors file with its metadata in order: the library's own order differs from process to process."""
+    length = int.from_bytes(content[:8], "little")
+    header = json.loads(content[8 : 8 + length])
+    header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+    text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
+    text += b" " * (-len(text) % 8)  # tensors begin at a multiple of eight bytes
+    return len(text).to_bytes(8, "little") + text + content[8 + length :]

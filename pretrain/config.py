@@ -11,7 +11,11 @@ METHODS = ("kernel_ssl",)
 ARCHITECTURES = ("resnet18", "resnet50")
 BASE_BATCH = 256  # the learning rate is given for this batch and scaled linearly
 # What may differ between the parts of one run: they change where it runs and what it prints, not what it computes.
-NOT_IDENTITY = ("output", "records", "resume", "dry_run", "images_per_second", "workers", "log_every", "device")
+# The path of the images may differ too: the images themselves are part of the identity.
+NOT_IDENTITY = (
+    "data", "output", "records", "resume", "dry_run", "images_per_second", "workers", "log_every", "device",
+    "keep_every", "keep_epochs", "checkpoint_minutes",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -75,6 +79,9 @@ class PretrainConfig:
     keep_epochs: tuple[int, ...] = option(
         (), "keep a numbered checkpoint after these epochs, e.g. 100,400", group="Run"
     )
+    checkpoint_minutes: float = option(
+        10.0, "minutes after which the last checkpoint is also written within an epoch", group="Run"
+    )
     log_every: int = option(10, "iterations between lines of metrics.json and TensorBoard", group="Run")
     resume: bool = option(True, "continue the run that the folder holds; --no-resume refuses it", group="Run")
     dry_run: bool = option(False, "print the plan and stop", group="Run")
@@ -116,13 +123,14 @@ class PretrainConfig:
         """Peak learning rate in use: lr * batch / 256."""
         return self.lr * self.batch_size / BASE_BATCH
 
-    def identity(self, images: int) -> dict[str, object]:
-        """Return what makes the run this run: every setting that changes its result, and the number of images."""
+    def identity(self, images: object) -> dict[str, object]:
+        """Return what makes the run this run: every setting that changes its result, and `images`, which tells the
+        images from others (``PathList.identity``)."""
         settings = {key: value for key, value in to_dict(self).items() if key not in NOT_IDENTITY}
         return {"script": "pretrain", "config": settings, "images": images}
 
 
 _POSITIVE = (
     "epochs", "lr", "images", "image_size", "batch_size", "micro_batch", "projector_width", "projector_hidden",
-    "predictor_hidden", "log_every", "images_per_second",
+    "predictor_hidden", "log_every", "images_per_second", "checkpoint_minutes",
 )  # fmt: skip

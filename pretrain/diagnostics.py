@@ -27,7 +27,9 @@ def spectrum(features: Tensor, definition: str = "covariance") -> Tensor:
     if definition == "singular_values":
         return torch.linalg.svdvals(rows)
     centred = rows - rows.mean(0)
-    return torch.linalg.svdvals(centred).square() / len(rows)
+    # Eigenvalues of the smaller product: several times faster than singular values, and squares lose nothing here.
+    product = centred @ centred.T if len(rows) < rows.shape[1] else centred.T @ centred
+    return torch.linalg.eigvalsh(product).flip(0).clamp_min(0) / len(rows)
 
 
 def entropy(values: Tensor) -> float:

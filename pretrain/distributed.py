@@ -1,7 +1,8 @@
 """Processes: torchrun's environment, gathering features with gradient, and batch norm over all processes."""
 
 import os
-from typing import Any
+from collections.abc import Callable, Iterable
+from typing import Any, TypeVar
 
 import torch
 import torch.distributed as dist
@@ -9,6 +10,8 @@ from fvcore.nn.distributed import differentiable_all_reduce
 from torch import Tensor, nn
 
 from benchmark.errors import UserError
+
+Value = TypeVar("Value")
 
 
 def choose_device(name: str) -> torch.device:
@@ -54,6 +57,42 @@ def world_size() -> int:
 def is_main() -> bool:
     """Say whether this process writes files and talks to people."""
     return rank() == 0
+
+
+def from_main(make: Callable[[], Value]) -> Value:
+    """Call `make` on the main process and return its value on all of them (it must be picklable).
+
+    A ``UserError`` is raised on the main process; the others leave quietly with the same exit code.
+    """
+    if world_size() == 1:
+        return make()
+    box: list[Any] = [None, None]
+    if is_main():
+        try:
+            box[0] = make()
+        except UserError as error:
+            box[1] = str(error)
+    dist.broadcast_object_list(box)
+    if box[1] is not None and is_main():
+        raise UserError(box[1])
+    if box[1] is not None:
+        raise SystemExit(2)
+    return box[0]
+
+
+def union(items: Iterable[str]) -> set[str]:
+    """Return the items of all processes together; every process must call it."""
+    if world_size() == 1:
+        return set(items)
+    found: list[Any] = [None] * world_size()
+    dist.all_gather_object(found, sorted(items))
+    return {item for part in found for item in part}
+
+
+def wait_for_all() -> None:
+    """Return when every process has come here."""
+    if world_size() > 1:
+        dist.barrier()
 
 
 class _GatherWithGradient(torch.autograd.Function):

@@ -5,6 +5,7 @@ import math
 import statistics
 import time
 from collections import deque
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +17,11 @@ from benchmark.options import to_dict
 from benchmark.progress import progress
 from pretrain.checkpoint import BACKBONE, LAST, export_backbone, numbered, save_checkpoint
 from pretrain.diagnostics import effective_rank
-from pretrain.distributed import is_main
+from pretrain.distributed import is_main, union
 
 MAX_UNREADABLE = 0.01  # share of the folder's images
 RANK_SAMPLES = 1024  # rows of the batch that effective ranks are computed from, at most
+RANK_DEFINITION = f"covariance eigenvalues, centred, at most {RANK_SAMPLES} rows"
 
 
 class Diagnostics(HookBase):
@@ -48,8 +50,7 @@ class Metrics(HookBase):
     def before_train(self) -> None:
         from torch.utils.tensorboard import SummaryWriter
 
-        lines = self.path.read_text().splitlines() if self.path.is_file() else []
-        kept = [line for line in lines if _iteration_of(line) <= self.trainer.start_iter]
+        kept = lines_until(self.path, self.trainer.start_iter)
         write_text(self.path, "".join(line + "\n" for line in kept))
         self.latest = json.loads(kept[-1]) if kept else {}
         self._events = SummaryWriter(str(self.folder / "tensorboard"), purge_step=self.trainer.start_iter + 1)
@@ -74,6 +75,12 @@ class Metrics(HookBase):
 
     def after_train(self) -> None:
         self._events.close()
+
+
+def lines_until(path: Path, iteration: int) -> list[str]:
+    """Return the lines of a metrics file up to an iteration, none when there is no file; cut lines are left out."""
+    lines = path.read_text(encoding="utf-8", errors="replace").splitlines() if path.is_file() else []
+    return [line for line in lines if _iteration_of(line) <= iteration]
 
 
 def _iteration_of(line: str) -> float:
@@ -109,14 +116,19 @@ class Progress(HookBase):
 
 
 class Checkpoints(HookBase):
-    """Writes the last checkpoint and the bare backbone after every epoch, and keeps numbered ones as asked.
+    """Writes the last checkpoint after every epoch, and within one whenever ``checkpoint_minutes`` have passed.
 
-    `seconds_before`: time spent by earlier parts of the run, so that the record's duration is that of all parts.
+    After an epoch it also exports the bare backbone, and keeps numbered checkpoints as asked.
+
+    Args:
+        folder: of the run.
+        seconds_before: spent by earlier parts of the run, so that the record's duration is that of all parts.
+        more: gives what a checkpoint holds beside the trainer's state.
     """
 
-    def __init__(self, folder: Path, seconds_before: float):
-        self.folder, self.seconds_before = folder, seconds_before
-        self._begun = time.monotonic()
+    def __init__(self, folder: Path, seconds_before: float = 0.0, more: Callable[[], dict[str, Any]] = dict):
+        self.folder, self.seconds_before, self.more = folder, seconds_before, more
+        self._begun = self._saved = time.monotonic()
 
     @property
     def seconds(self) -> float:
@@ -125,64 +137,102 @@ class Checkpoints(HookBase):
 
     def after_step(self) -> None:
         trainer = self.trainer
-        if (trainer.iter + 1) % trainer.iterations_per_epoch:
+        ends_epoch = (trainer.iter + 1) % trainer.iterations_per_epoch == 0
+        if not ends_epoch and time.monotonic() - self._saved < 60 * trainer.config.checkpoint_minutes:
             return
-        config, epoch = trainer.config, trainer.epoch
-        content = {**trainer.state(), "config": to_dict(config), "seconds": self.seconds}
+        content = {**trainer.state(), "config": to_dict(trainer.config), "seconds": self.seconds, **self.more()}
+        try:
+            if ends_epoch:
+                self._keep(content)
+            save_checkpoint(self.folder / LAST, content)
+        except OSError as error:
+            raise RunFailed(f"{self.folder} cannot be written ({error.strerror}); free some space") from None
+        self._saved = time.monotonic()
+
+    def _keep(self, content: dict[str, Any]) -> None:
+        """Write what belongs to a completed epoch: the numbered checkpoint, if asked for, and the bare backbone."""
+        trainer, config, epoch = self.trainer, self.trainer.config, self.trainer.epoch
         if epoch in config.keep_epochs or (config.keep_every and epoch % config.keep_every == 0):
             save_checkpoint(self.folder / numbered(epoch), content)
         metadata = {"method": config.method, "arch": config.arch, "epoch": epoch, "total_epochs": config.epochs}
         metadata |= {"branch": "online", "seed": config.seed}
         export_backbone(self.folder / BACKBONE, trainer.branches.encoder.state_dict(), metadata)
-        save_checkpoint(self.folder / LAST, content)
 
 
 class UnreadableImages(HookBase):
-    """Names each image that could not be read and fails the run beyond 1 % of the folder."""
+    """Names each image that could not be read, by whichever process, and fails the run beyond 1 % of the folder.
 
-    def __init__(self, say: Any):
+    Several processes tell each other on the iterations that are logged.
+
+    Args:
+        say: prints a sentence.
+        known: paths met by earlier parts of the run.
+    """
+
+    def __init__(self, say: Callable[[str], None], known: tuple[str, ...] = ()):
         self.say = say
-        self.paths: set[str] = set()
+        self.paths = set(known)
+        self._new: set[str] = set()
 
     def after_step(self) -> None:
-        for path in self.trainer.last.unreadable:
-            if path not in self.paths:
-                self.paths.add(path)
-                self.say(f"cannot be read, replaced by another image: {path}")
-        images = len(self.trainer.paths)
+        trainer = self.trainer
+        self._new |= set(trainer.last.unreadable) - self.paths
+        if not trainer.wants_details(trainer.iter):
+            return
+        new, self._new = union(self._new) - self.paths, set()
+        for path in sorted(new):
+            self.say(f"cannot be read, replaced by another image: {path}")
+        self.paths |= new
+        images = len(trainer.paths)
         if len(self.paths) > MAX_UNREADABLE * images:
             some = ", ".join(sorted(self.paths)[:3])
             raise RunFailed(
-                f"{len(self.paths)} of {images} images cannot be read, more than 1 % ({some}); mend or remove them."
+                f"{len(self.paths)} of {images} images cannot be read, more than 1 % ({some}); mend or remove them"
             )
 
 
 class FailureSignatures(HookBase):
     """Watches for what precedes a lost run: exploding or vanishing gradient, collapse, a loss that does not move.
 
-    Each signature is said once and kept in ``found`` ({name: sentence}) for the record.
+    Each signature is said once and kept in ``found`` ({name: sentence}) for the record. ``state`` goes into the
+    checkpoint, so that a resumed run watches on as if it had not been interrupted.
 
     Args:
         say: prints a sentence.
-        window: logged iterations over which the loss must move, and which give the usual gradient norm.
+        window: iterations whose mean losses are compared, and which give the usual gradient norm.
+        warmup: iterations of the warm-up; a loss that has not moved before its end is no sign of anything.
     """
 
     EXPLODING = 100.0  # times the median gradient norm of the window
     VANISHING = 1e-4  # of the median gradient norm of the window, or 1e-8 altogether
     COLLAPSED = 1.5  # effective rank; 1 is a single direction
-    STILL = 1e-5  # relative range of the loss over the window
+    MOVED = 4.0  # standard errors between the mean losses of two windows
 
-    def __init__(self, say: Any, window: int = 50):
-        self.say = say
+    def __init__(self, say: Callable[[str], None], window: int = 50, warmup: int = 0):
+        self.say, self.window, self.warmup = say, window, warmup
         self.norms: deque[float] = deque(maxlen=window)
-        self.losses: deque[float] = deque(maxlen=window)
+        self.losses: list[float] = []  # of the window that is being filled
+        self.first: list[float] = []  # of the first window
+        self.moved = False
         self.found: dict[str, str] = {}
+
+    def state(self) -> dict[str, Any]:
+        """Return everything remembered, as plain values."""
+        kept = {"norms": list(self.norms), "losses": list(self.losses), "first": list(self.first)}
+        return {**kept, "moved": self.moved, "found": dict(self.found)}
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        """Go on from what ``state`` returned."""
+        self.norms.extend(state["norms"])
+        self.losses, self.first, self.moved = list(state["losses"]), list(state["first"]), state["moved"]
+        self.found = dict(state["found"])
 
     def after_step(self) -> None:
         last, iteration = self.trainer.last, self.trainer.iter + 1
         if last.warning:
             self._found("series", last.warning, iteration)
-        self._gradient(last.gradient_norm, iteration)
+        if math.isfinite(last.gradient_norm):  # else fp16's scaler has passed over the step
+            self._gradient(last.gradient_norm, iteration)
         self._collapse(last.parts, iteration)
         self._still(last.loss, iteration)
 
@@ -205,12 +255,22 @@ class FailureSignatures(HookBase):
                 self._found(f"collapse of the {where}", text + "show it; lower --lr or --gamma", iteration)
 
     def _still(self, loss: float, iteration: int) -> None:
+        """Compare each window's mean loss with the first one's: batches differ, so single values always move."""
+        if self.moved:
+            return
         self.losses.append(loss)
-        if len(self.losses) == self.losses.maxlen:
-            low, high = min(self.losses), max(self.losses)
-            if high - low <= self.STILL * max(abs(high), abs(low)):
-                text = f"it stayed at {loss:.6g} for {len(self.losses)} iterations; raise --lr or look at the data"
-                self._found("loss does not move", text, iteration)
+        if len(self.losses) < self.window:
+            return
+        losses, self.losses = self.losses, []
+        if not self.first:
+            self.first = losses
+            return
+        begin, now = statistics.fmean(self.first), statistics.fmean(losses)
+        noise = math.sqrt((statistics.pvariance(self.first) + statistics.pvariance(losses)) / self.window)
+        self.moved = abs(now - begin) > self.MOVED * noise
+        if not self.moved and iteration >= self.warmup + self.window:
+            text = f"its mean over {self.window} iterations is {now:.6g}, at the beginning {begin:.6g}, no more apart "
+            self._found("loss does not move", text + "than by chance; raise --lr or look at the data", iteration)
 
     def _found(self, name: str, text: str, iteration: int) -> None:
         if name not in self.found:

@@ -1,22 +1,28 @@
 """``python pretrain/run.py --epochs 400``: pre-train a ResNet and leave a checkpoint.
 
 Without --data it trains on the embedded photographs at sizes that suit a CPU (recipes/embedded.yaml) and says so.
-Killed at any moment, the same command continues. Several processes: torchrun.
+Killed at any moment, the same command continues. Several processes: torchrun. More: docs/pretraining.md.
 """
 
+import json
+import os
 import sys
 import warnings
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from benchmark.errors import RunFailed, UserError, run_command
-from benchmark.folder import RESULTS, OutputFolder, claim, run_key
+from benchmark.folder import RESULTS, OutputFolder, check_folder, claim, run_key
 from benchmark.options import load_yaml, parse, to_dict, to_yaml
 from pretrain.config import PretrainConfig
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     import torch
 
+    from pretrain.hooks import Checkpoints, FailureSignatures, UnreadableImages
     from pretrain.images import PathList
     from pretrain.trainer import PretrainTrainer
 
@@ -31,31 +37,61 @@ EMBEDDED_SIZE = 96  # px of the composed photographs
 
 def main(argv: list[str] | None = None) -> int:
     """Pre-train as the command line says. Raises ``UserError`` and ``RunFailed``."""
+    try:
+        job = prepare(argv)
+    except UserError:
+        if int(os.environ.get("LOCAL_RANK", 0)):  # every process finds the same mistake; one a machine tells it
+            raise SystemExit(2) from None
+        raise
+    from pretrain import distributed
+
+    if job.config.dry_run:
+        if distributed.is_main():
+            print_plan(job)
+        return 0
+    distributed.initialise(job.device)
+    try:
+        train(job)
+    finally:
+        distributed.shutdown()
+    return 0
+
+
+@dataclass(frozen=True)
+class Job:
+    """What a run works on. ``identity`` is what makes it this run, ``output`` its folder."""
+
+    config: PretrainConfig
+    paths: "PathList"
+    device: "torch.device"
+    identity: dict[str, Any]
+    output: Path
+
+
+def prepare(argv: list[str] | None) -> Job:
+    """Resolve the options and look at the images; raises ``UserError`` for all that can be known before training."""
     config = resolve(argv)
     # Imported late so that --help and mistakes answer at once.
     warnings.filterwarnings("ignore", message=".*torch.jit.script.*")
-    import torch
-
+    warnings.filterwarnings("ignore", message=".*broadcast_buffers.*")  # its successor is younger than our oldest torch
+    warnings.filterwarnings("ignore", message=".*worker processes in total.*")  # views wait for the disk, not the core
     from pretrain import distributed
 
     device = distributed.choose_device(config.device)
     check(config, distributed.world_size())
     paths = find_images(config)
     check_batches(config, len(paths))
-    identity = config.identity(len(paths))
+    identity = config.identity(paths.identity())
     output = Path(config.output or RESULTS / "runs" / f"{config.method}-{run_key(identity)}")
-    if config.dry_run:
-        from pretrain.plan import make_plan
+    return Job(config, paths, device, identity, output)
 
-        print(make_plan(config, paths, device, output))
-        return 0
-    torch.set_float32_matmul_precision("high")
-    distributed.initialise(device)
-    try:
-        train(config, paths, device, output, identity)
-    finally:
-        distributed.shutdown()
-    return 0
+
+def print_plan(job: Job) -> None:
+    """Print what --dry-run promises, after the check that the folder is free for this run; writes nothing."""
+    from pretrain.plan import make_plan
+
+    check_folder(job.output, job.identity)
+    print(make_plan(job.config, job.paths, job.device, job.output))
 
 
 def resolve(argv: list[str] | None) -> PretrainConfig:
@@ -110,92 +146,149 @@ def say(text: str) -> None:
         tqdm.write(text, file=sys.stderr)
 
 
-def train(
-    config: PretrainConfig, paths: "PathList", device: "torch.device", output: Path, identity: dict[str, Any]
-) -> None:
+def train(job: Job) -> None:
     """Train from the folder's last checkpoint, or from the start, to the end; write the record."""
-    from pretrain.distributed import is_main
-    from pretrain.hooks import Checkpoints, Diagnostics, FailureSignatures, Metrics, Progress, UnreadableImages
+    import torch
+
+    from pretrain import distributed
+    from pretrain.hooks import FailureSignatures, UnreadableImages
+    from pretrain.images import FolderUnreadable
     from pretrain.trainer import Diverged, PretrainTrainer
 
-    folder = claim_on_main(output, identity, config.resume)
-    trainer = PretrainTrainer(config, paths, device, lambda i: (i + 1) % config.log_every == 0 or i == 0)
-    start, seconds_before = restore(trainer, output)
-    announce(config, trainer, start, output)
-    signatures, unreadable = FailureSignatures(say), UnreadableImages(say)
-    hooks: list[Any] = [Diagnostics(), signatures, unreadable]
-    metrics, checkpoints = Metrics(output), Checkpoints(output, seconds_before)
-    if is_main():
-        hooks += [metrics, Progress(metrics), checkpoints]
-    trainer.register_hooks(hooks)
-    details: dict[str, Any] = {"images": len(paths)}
-    try:
-        if start < trainer.max_iter:
+    config = job.config
+    torch.backends.cudnn.benchmark = True  # all batches have one size
+    folder = claim_on_main(job)
+    same_images_everywhere(job)
+    trainer = PretrainTrainer(config, job.paths, job.device, details_wanted(config, len(job.paths)))
+    content = distributed.from_main(lambda: last_checkpoint(job))
+    start, seconds, watch = 0, 0.0, {"signatures": None, "unreadable": ()}
+    if content is not None:
+        start, seconds, watch = trainer.load_state(content), content["seconds"], content["watch"]
+        del content
+    announce(job, trainer, start)
+    signatures = FailureSignatures(say, warmup=round(config.warmup * trainer.iterations_per_epoch))
+    if watch["signatures"]:
+        signatures.load_state(watch["signatures"])
+    watchers = Watchers(signatures, UnreadableImages(say, tuple(watch["unreadable"])))
+    if start >= trainer.max_iter:
+        finish(job, Result("completed", last_values(job.output), seconds, watchers.details()), anew=False)
+    else:
+        hooks, checkpoints = make_hooks(job, watchers, seconds)
+        trainer.register_hooks(hooks)
+        try:
             trainer.train(start, trainer.max_iter)
-    except (Diverged, RunFailed) as error:
-        details |= {"reason": str(error), "warnings": signatures.found}
-        if isinstance(error, Diverged):
-            details |= {"iteration": error.iteration, "lr_at_end": error.lr}
-        status = "diverged" if isinstance(error, Diverged) else "failed"
-        record(config, output, status, {}, checkpoints.seconds, device, details)
-        raise RunFailed(f"{error}; the last good checkpoint, if any, is in {output}.") from None
-    details |= {"warnings": signatures.found, "unreadable": sorted(unreadable.paths)}
-    if start < trainer.max_iter:
-        values = {key: value for key, value in metrics.latest.items() if key not in ("iteration", "epoch")}
-        record(config, output, "completed", values, checkpoints.seconds, device, details)
+        except (Diverged, RunFailed) as error:
+            finish(job, failed(error, checkpoints.seconds, watchers))
+            if not isinstance(error, FolderUnreadable):  # which the other processes do not know
+                distributed.wait_for_all()  # a process that leaves early makes torchrun end the one that writes
+                if not distributed.is_main():
+                    raise SystemExit(1) from None
+            raise RunFailed(f"{error}; the last good checkpoint, if any, is in {job.output}.") from None
+        finish(job, Result("completed", last_values(job.output), checkpoints.seconds, watchers.details()))
     if folder is not None:
         folder.release()
-        print(f"done: {output / 'checkpoint.pth'}")
+        print(f"done: {job.output / 'checkpoint.pth'}")
 
 
-def claim_on_main(output: Path, identity: dict[str, Any], resume: bool) -> OutputFolder | None:
-    """Claim the folder on the main process; the others learn whether that went well."""
-    import torch.distributed as dist
+def details_wanted(config: PretrainConfig, images: int) -> "Callable[[int], bool]":
+    """Return which iterations, counted from 0, are logged: the first, every --log-every, and the last."""
+    from pretrain.images import epoch_length
 
-    from pretrain.distributed import is_main, world_size
+    last = config.epochs * epoch_length(images, config.batch_size) - 1
+    return lambda iteration: (iteration + 1) % config.log_every == 0 or iteration in (0, last)
 
-    problem: list[str | None] = [None]
-    folder = None
+
+@dataclass(frozen=True)
+class Watchers:
+    """The hooks whose findings belong to the checkpoint and to the record."""
+
+    signatures: "FailureSignatures"
+    unreadable: "UnreadableImages"
+
+    def state(self) -> dict[str, Any]:
+        """Return what a resumed run needs of them."""
+        return {"signatures": self.signatures.state(), "unreadable": sorted(self.unreadable.paths)}
+
+    def details(self) -> dict[str, Any]:
+        """Return what the record says of them."""
+        return {"warnings": self.signatures.found, "unreadable": sorted(self.unreadable.paths)}
+
+
+def make_hooks(job: Job, watchers: Watchers, seconds: float) -> "tuple[list[Any], Checkpoints]":
+    """Return the hooks of this process in the order in which they act, and the one that keeps the time."""
+    from pretrain.distributed import is_main
+    from pretrain.hooks import Checkpoints, Diagnostics, Metrics, Progress
+
+    metrics = Metrics(job.output)
+    more = lambda: {"identity": job.identity, "watch": watchers.state()}  # noqa: E731
+    checkpoints = Checkpoints(job.output, seconds, more)
+    hooks: list[Any] = [Diagnostics(), watchers.signatures, watchers.unreadable]
     if is_main():
-        try:
-            folder = claim(output, identity, resume=resume)
-        except UserError as error:
-            problem = [str(error)]
-    if world_size() > 1:
-        dist.broadcast_object_list(problem)
-    if problem[0] is not None:
-        if is_main():
-            raise UserError(problem[0])
-        raise SystemExit(2)
-    return folder
+        hooks += [metrics, Progress(metrics), checkpoints]
+    return hooks, checkpoints
 
 
-def restore(trainer: "PretrainTrainer", output: Path) -> tuple[int, float]:
-    """Load the folder's last checkpoint; return the iteration to go on with and the seconds spent before."""
+def claim_on_main(job: Job) -> OutputFolder | None:
+    """Claim the folder on the main process, whose lock it keeps; the others learn whether that went well."""
+    from pretrain.distributed import from_main
+
+    claimed: list[OutputFolder] = []
+    from_main(lambda: claimed.append(claim(job.output, job.identity, resume=job.config.resume)))
+    return claimed[0] if claimed else None
+
+
+def same_images_everywhere(job: Job) -> None:
+    """Raise ``UserError`` on a process that sees other images than the main one (another machine's folder)."""
+    from pretrain.distributed import from_main
+
+    wanted = from_main(lambda: job.identity["images"])
+    if job.identity["images"] != wanted:
+        raise UserError(
+            f"{job.config.data} holds other images here ({job.identity['images']}) than on the first machine "
+            f"({wanted}); give all machines the same."
+        )
+
+
+def last_checkpoint(job: Job) -> dict[str, Any] | None:
+    """Return the content of the folder's last checkpoint, None when there is none.
+
+    Raises ``UserError`` when it is damaged or belongs to another run.
+    """
     from pretrain.checkpoint import LAST, load_checkpoint
 
-    if not (output / LAST).is_file():
-        return 0, 0.0
-    content = load_checkpoint(output / LAST)
-    return trainer.load_state(content), float(content["seconds"])
+    path = job.output / LAST
+    if not path.is_file():
+        return None
+    try:
+        content = load_checkpoint(path)
+    except UserError as error:
+        raise UserError(
+            f"{error} Remove it to begin anew, or put a kept checkpoint of this run in its place."
+        ) from None
+    if content.get("identity") != job.identity:
+        raise UserError(
+            f"{path} is of another run than its folder; remove it to begin anew, or put the right one back."
+        )
+    return content
 
 
-def announce(config: PretrainConfig, trainer: "PretrainTrainer", start: int, output: Path) -> None:
+def announce(job: Job, trainer: "PretrainTrainer", start: int) -> None:
     """Say what will run and write the resolved config beside the outputs."""
     from benchmark.files import write_text
     from pretrain.distributed import is_main, world_size
 
     if not is_main():
         return
-    write_text(output / "config.yaml", to_yaml(config))
+    config = job.config
+    write_text(job.output / "config.yaml", to_yaml(config))
     if config.data is None:
         say("no --data given: training on the embedded photographs, with sizes that suit a CPU (recipes/embedded.yaml)")
     say(
-        f"{config.method}, {config.arch}, {len(trainer.paths):,} images of {config.image_size} px, {config.epochs} epochs "
+        f"{config.method}, {config.arch}, {len(job.paths):,} images of {config.image_size} px, {config.epochs} epochs "
         f"of {trainer.iterations_per_epoch} iterations, batch {config.batch_size} on {world_size()} process(es), "
         f"{config.precision} on {trainer.device.type}\n"
         f"lr {config.lr:g} x {config.batch_size}/256 = {config.scaled_lr:g}, warm-up {config.warmup:g} epochs\n"
-        f"output {output}"
+        f"output {job.output}"
     )
     if start >= trainer.max_iter:
         say("this run is complete already; nothing to do")
@@ -203,16 +296,37 @@ def announce(config: PretrainConfig, trainer: "PretrainTrainer", start: int, out
         say(f"continuing at iteration {start} of {trainer.max_iter} (epoch {start / trainer.iterations_per_epoch:g})")
 
 
-def record(
-    config: PretrainConfig,
-    output: Path,
-    status: str,
-    values: dict[str, float],
-    seconds: float,
-    device: "torch.device",
-    details: dict[str, Any],
-) -> None:
-    """Write the RunRecord of this run on the main process."""
+@dataclass(frozen=True)
+class Result:
+    """How a run ended: status, last logged values, seconds of all its parts, and details for the record."""
+
+    status: str
+    values: dict[str, float]
+    seconds: float
+    details: dict[str, Any]
+
+
+def failed(error: Exception, seconds: float, watchers: Watchers) -> Result:
+    """Return the result of a run that diverged or failed, with its reason."""
+    from pretrain.trainer import Diverged
+
+    details = {"reason": str(error), **watchers.details()}
+    if isinstance(error, Diverged):
+        return Result("diverged", {}, seconds, {**details, "iteration": error.iteration, "lr_at_end": error.lr})
+    return Result("failed", {}, seconds, details)
+
+
+def last_values(output: Path) -> dict[str, float]:
+    """Return the last line of metrics.json without its position, nothing when there is none."""
+    from pretrain.hooks import lines_until
+
+    lines = lines_until(output / "metrics.json", sys.maxsize)
+    values = json.loads(lines[-1]) if lines else {}
+    return {key: value for key, value in values.items() if key not in ("iteration", "epoch")}
+
+
+def finish(job: Job, result: Result, anew: bool = True) -> None:
+    """Write the RunRecord on the main process; one that is there already stays unless `anew`."""
     import torch
 
     from benchmark import provenance
@@ -220,29 +334,31 @@ def record(
     from benchmark.records import RECORDS, RunRecord
     from pretrain.checkpoint import LAST, load_checkpoint
     from pretrain.distributed import is_main, world_size
+    from pretrain.hooks import RANK_DEFINITION
 
-    if not is_main():
+    config, folder, last = job.config, Path(job.config.records or RECORDS), job.output / LAST
+    name = f"pretrain-{run_key(job.identity)}"
+    if not is_main() or (not anew and (folder / f"{name}.json").is_file()):
         return
-    last = output / LAST
-    name = torch.cuda.get_device_name(device) if device.type == "cuda" else None
+    card = torch.cuda.get_device_name(job.device) if job.device.type == "cuda" else None
     made = RunRecord(
-        id=f"pretrain-{run_key(config.identity(details['images']))}",
+        id=name,
         kind="pretrain",
-        status=status,
+        status=result.status,
         method=config.method,
         epochs=load_checkpoint(last)["epoch"] if last.is_file() else 0,
         total_epochs=config.epochs,
         weights_sha256=sha256_of_file(last) if last.is_file() else None,
-        data="embedded" if config.data is None else Path(config.data).name,
+        data="embedded" if config.data is None else Path(config.data).resolve().name,
         seed=config.seed,
-        metrics={"pretrain": values},
-        duration_seconds=seconds,
-        hardware=provenance.hardware(device.type, name, world_size()),
+        metrics={"pretrain": result.values},
+        duration_seconds=result.seconds,
+        hardware=provenance.hardware(job.device.type, card, world_size()),
         config_hash=sha256_of(to_dict(config)),
         config=to_dict(config),
-        details={**details, "effective_rank_definition": "covariance eigenvalues, centred, at most 1024 rows"},
+        details={"images": len(job.paths), **result.details, "effective_rank_definition": RANK_DEFINITION},
     )
-    say(f"record {made.write(config.records or RECORDS)}")
+    say(f"record {made.write(folder)}")
 
 
 if __name__ == "__main__":

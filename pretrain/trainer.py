@@ -3,9 +3,11 @@
 before_step hooks -> lr -> views -> online and momentum outputs -> gather -> loss -> step -> EMA -> after_step hooks
 """
 
+import logging
+import math
 from contextlib import nullcontext
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NoReturn
 
 import torch
 from detectron2.engine import TrainerBase
@@ -13,7 +15,7 @@ from torch import Tensor
 from torch.nn.parallel import DistributedDataParallel
 
 from pretrain.config import PretrainConfig
-from pretrain.distributed import gather_with_gradient, synchronised_norms, world_size
+from pretrain.distributed import gather_with_gradient, rank, synchronised_norms, world_size
 from pretrain.encoder import Branches, Outputs
 from pretrain.gradient_cache import backward_through_cache, features_without_graph, frozen_running_statistics
 from pretrain.images import Batch, PathList, epoch_length, make_loader, normalised
@@ -25,8 +27,12 @@ from pretrain.views import ViewSettings
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
+# TrainerBase logs the traceback of whatever ends the training; what is not expected is raised and printed anyway.
+logging.getLogger("detectron2.engine.train_loop").setLevel(logging.CRITICAL)
+
+
 class Diverged(Exception):
-    """The loss or the gradient is no longer a number."""
+    """The loss or the gradient is no longer a number; iterations count from 1, as in metrics.json."""
 
     def __init__(self, what: str, iteration: int, lr: float):
         super().__init__(f"the {what} is not finite at iteration {iteration} (lr {lr:.4g})")
@@ -37,13 +43,15 @@ class Diverged(Exception):
 class StepResult:
     """What hooks may look at after a step; tensors are detached and hold the global batch's rows of view 1.
 
-    ``parts`` are the method's terms; ``features`` and ``projection`` (of view 1) are set when details were asked for.
+    ``loss`` is a 0-dimensional tensor until the step is taken. ``gradient_norm`` is not finite in a step that fp16's
+    scaler passed over. ``parts`` are the method's terms; ``features`` and ``projection`` (of view 1) are set when
+    details were asked for.
     """
 
-    loss: float
-    gradient_norm: float
-    lr: float
-    momentum: float
+    loss: Any
+    gradient_norm: float = math.nan
+    lr: float = 0.0
+    momentum: float = 1.0
     parts: dict[str, float] = field(default_factory=dict)
     features: Tensor | None = None
     projection: Tensor | None = None
@@ -103,7 +111,7 @@ class PretrainTrainer(TrainerBase):
             batch_size=self.local_batch,
             seed=self.config.seed,
             workers=self.config.workers,
-            rank=torch.distributed.get_rank() if world_size() > 1 else 0,
+            rank=rank(),
             world_size=world_size(),
             start_iteration=self.start_iter,
             total_iterations=self.max_iter,
@@ -126,7 +134,7 @@ class PretrainTrainer(TrainerBase):
         result = compute(views, self.wants_details(self.iter))
         result.lr, result.momentum, result.unreadable = lr, momentum, batch.unreadable
         self._step(result)
-        self.branches.update_momentum(momentum)
+        self.branches.update_momentum(momentum)  # also after a step that was passed over: every iteration
         self.last = result
 
     def _autocast(self) -> Any:
@@ -171,24 +179,34 @@ class PretrainTrainer(TrainerBase):
         return result
 
     def _loss(self, online: list[Tensor], targets: list[Tensor], details: bool) -> tuple[Tensor, StepResult]:
-        """Return the loss on the gathered rows, and the result to be completed; raises ``Diverged``."""
+        """Return the loss on the gathered rows, and the result to be completed by the step."""
         gathered = [gather_with_gradient(x.float()) for x in (*online, *targets)]
+        if details and not all(torch.isfinite(x).all() for x in gathered):
+            self._diverged("loss")  # the spectral radius of what is no number cannot be computed
         loss, parts, warning = self.method.terms(*gathered, with_details=details)
-        value = float(loss.detach())
-        if value != value or abs(value) == float("inf"):
-            raise Diverged("loss", self.iter, self.optimiser.param_groups[0]["lr"])
         numbers = {name: float(part) for name, part in parts.items()} if details else {}
-        return loss, StepResult(value, 0.0, 0.0, 0.0, numbers, warning=warning if details else None)
+        return loss, StepResult(loss.detach(), parts=numbers, warning=warning if details else None)
 
     def _step(self, result: StepResult) -> None:
-        """Take the optimiser step unless the gradient is not finite (fp16's scaler passes over such steps itself)."""
+        """Take the optimiser step unless loss or gradient is not finite (fp16's scaler passes over a few by itself)."""
         self.scaler.unscale_(self.optimiser)
         parameters = [p for group in self.optimiser.param_groups for p in group["params"] if p.grad is not None]
-        result.gradient_norm = float(torch.nn.utils.get_total_norm([p.grad for p in parameters]))
-        if not self.scaler.is_enabled() and not torch.isfinite(torch.tensor(result.gradient_norm)):
-            raise Diverged("gradient", self.iter, self.optimiser.param_groups[0]["lr"])
+        norm = torch.nn.utils.get_total_norm([p.grad for p in parameters])
+        # The one moment in which a step waits for the device: both numbers at once.
+        result.loss, result.gradient_norm = torch.stack([result.loss.double(), norm.double()]).tolist()
+        if not math.isfinite(result.loss):
+            self._diverged("loss")
+        if not math.isfinite(result.gradient_norm) and not self._may_overflow():
+            self._diverged("gradient")
         self.scaler.step(self.optimiser)
         self.scaler.update()
+
+    def _may_overflow(self) -> bool:
+        """Say whether fp16's scale explains a gradient that is not finite: above 1 it multiplies, so it may."""
+        return self.scaler.is_enabled() and self.scaler.get_scale() > 1.0
+
+    def _diverged(self, what: str) -> NoReturn:
+        raise Diverged(what, self.iter + 1, self.optimiser.param_groups[0]["lr"])
 
     def state(self) -> dict[str, Any]:
         """Return what a checkpoint holds of the training, after a completed step (plain numbers and tensors)."""

@@ -54,12 +54,19 @@ class ViewParameters:
 
 
 def decode(content: bytes) -> np.ndarray:
-    """Decode an image file to (h, w, 3) uint8 RGB. Raises ``OSError`` or ``ValueError`` for what is no whole image."""
+    """Decode an image file to (h, w, 3) uint8 RGB. Raises ``ValueError`` for what is no whole image."""
     if content[:2] == b"\xff\xd8":
         try:
             return simplejpeg.decode_jpeg(content, colorspace="RGB", strict=True)
         except ValueError:
             pass  # CMYK, or damaged: Pillow decides, and says what is wrong
+    try:
+        return _decode_by_pillow(content)
+    except Exception as error:  # each of Pillow's formats raises its own kinds, and a bomb is of yet another kind
+        raise ValueError(f"no whole image ({type(error).__name__}: {error})") from error
+
+
+def _decode_by_pillow(content: bytes) -> np.ndarray:
     with Image.open(io.BytesIO(content)) as image:
         if image.mode.startswith("I"):  # 16 bits: Pillow's own conversion would clip at 255
             array = np.asarray(image).astype(np.int64) // 257

@@ -80,6 +80,9 @@ def test_the_exported_backbone_is_torchvisions_and_says_what_it_is(tmp_path):
         assert file.metadata() == {"method": "kernel_ssl", "epoch": "3"}
         assert set(file.keys()) == set(state)
         assert all(torch.equal(file.get_tensor(name), state[name]) for name in state)
+    again = tmp_path / "again.safetensors"
+    export_backbone(again, state, {"epoch": 3, "method": "kernel_ssl"})
+    assert again.read_bytes() == (tmp_path / "backbone.safetensors").read_bytes()
     import torchvision
 
     network = torchvision.models.resnet18()

@@ -50,6 +50,7 @@ OTHER = {
     "output": "there",
     "records": "others",
     "keep_every": "50",
+    "checkpoint_minutes": "30",
     "log_every": "1",
     "images_per_second": "1000",
 }

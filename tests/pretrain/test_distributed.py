@@ -99,7 +99,9 @@ def test_torchrun_for_three_steps_equals_one_process(tmp_path):
     assert first["iteration"] == second["iteration"] == 3
     untrained = untrained_backbone("resnet18", seed=3)
     for name, value in first["model"].items():
-        torch.testing.assert_close(second["model"][name], value, rtol=0, atol=1e-5, msg=name)
+        # Running variances are no weights and of the order of 10: there 1e-5 is relative.
+        rtol = 1e-5 if "running_" in name else 0
+        torch.testing.assert_close(second["model"][name], value, rtol=rtol, atol=1e-5, msg=name)
     moved = (first["model"]["encoder.conv1.weight"] - untrained["conv1.weight"]).abs().max()
     assert moved > 1e-3  # so that 1e-5 says something
 

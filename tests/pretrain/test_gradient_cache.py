@@ -61,7 +61,7 @@ def test_equals_the_direct_gradient_with_batch_norm_in_eval_mode(setting, dtype,
     direct, expected = gradients(trainer, lambda: trainer._direct(views, False))
     cached, found = gradients(trainer, lambda: trainer._cached(views, False))
     trainer.branches.train().float()
-    assert cached.loss == pytest.approx(direct.loss, abs=1e-6)
+    assert cached.loss.item() == pytest.approx(direct.loss.item(), abs=1e-6)
     assert difference(found, expected) < tolerance
 
 

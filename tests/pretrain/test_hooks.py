@@ -20,13 +20,18 @@ def result(loss=-1.0, norm=1.0, **parts):
     return StepResult(loss=loss, gradient_norm=norm, lr=0.1, momentum=0.99, parts=parts)
 
 
-def watch(results):
-    """Show step results to the hook; return what it said and what it keeps for the record."""
-    said = []
-    hook = FailureSignatures(said.append, window=WINDOW)
-    for iteration, last in enumerate(results):
+def run(hook, results, begin=0):
+    """Show step results to a hook, as the trainer would."""
+    for iteration, last in enumerate(results, start=begin):
         hook.trainer = SimpleNamespace(last=last, iter=iteration)
         hook.after_step()
+
+
+def watch(results, warmup=0):
+    """Show step results to the hook; return what it said and what it keeps for the record."""
+    said = []
+    hook = FailureSignatures(said.append, window=WINDOW, warmup=warmup)
+    run(hook, results)
     return said, hook.found
 
 
@@ -66,12 +71,44 @@ def test_a_growing_gradient_within_bounds_is_no_explosion():
     assert watch([*healthy(2 * WINDOW), result(norm=50.0)])[1] == {}
 
 
-def test_a_loss_that_does_not_move():
-    still = [result(-1.0 + 1e-7 * i, 5.0) for i in range(WINDOW)]
-    assert "loss does not move" not in watch(still[:-1])[1]
+def wandering(count, slope):
+    """Losses of different batches around a straight line."""
+    noise = torch.randn(count, generator=torch.Generator().manual_seed(0)).tolist()
+    return [result(-1.0 + slope * i + 0.05 * e, 5.0) for i, e in enumerate(noise)]
+
+
+@pytest.mark.parametrize("still", [wandering(4 * WINDOW, 0.0), [result(-1.0, 5.0)] * 4 * WINDOW], ids=["noise", "flat"])
+def test_a_loss_that_does_not_move(still):
+    assert watch(still[: 2 * WINDOW - 1])[1] == {}
     said, found = watch(still)
     assert list(found) == ["loss does not move"]
-    assert f"it stayed at -0.999999 for {WINDOW} iterations" in said[0]
+    assert found["loss does not move"].startswith(f"iteration {2 * WINDOW}: its mean over {WINDOW} iterations is -")
+    assert len(said) == 1
+    assert watch(still, warmup=2 * WINDOW + 1)[1]["loss does not move"].startswith(f"iteration {4 * WINDOW}: ")
+    assert watch(still, warmup=4 * WINDOW)[1] == {}
+
+
+def test_a_loss_that_has_moved_once_may_rest():
+    moved = wandering(3 * WINDOW, -0.03)
+    assert watch([*moved, *[result(moved[0].loss, 5.0)] * 4 * WINDOW])[1] == {}
+
+
+def test_a_step_that_the_scaler_passed_over_is_no_explosion():
+    assert watch([*healthy(2 * WINDOW), result(norm=math.inf), result(norm=math.nan)])[1] == {}
+
+
+def test_the_watch_goes_on_after_a_resume_as_if_uninterrupted():
+    results = [*wandering(4 * WINDOW, 0.0), result(norm=700.0), *healthy(WINDOW)]
+    whole = watch(results)[1]
+    assert set(whole) == {"loss does not move", "exploding gradient"}
+    for cut in (3, WINDOW, 2 * WINDOW - 1, 3 * WINDOW + 1, 4 * WINDOW + 1):
+        first = FailureSignatures(lambda text: None, window=WINDOW)
+        run(first, results[:cut])
+        second = FailureSignatures(lambda text: None, window=WINDOW)
+        second.load_state(json.loads(json.dumps(first.state())))
+        run(second, results[cut:], begin=cut)
+        assert second.found == whole
+        assert second.state()["norms"] == [r.gradient_norm for r in results[-WINDOW:]]
 
 
 def test_the_warning_of_the_loss_is_passed_on():
@@ -93,7 +130,7 @@ def test_effective_ranks_are_those_of_both_places():
 def test_unreadable_images_are_named_once_and_end_the_run_beyond_one_per_cent():
     said = []
     hook, last = UnreadableImages(said.append), result()
-    hook.trainer = SimpleNamespace(last=last, paths=range(200))
+    hook.trainer = SimpleNamespace(last=last, paths=range(200), iter=0, wants_details=lambda iteration: True)
     last.unreadable = ("a.jpg", "b.jpg", "a.jpg")
     hook.after_step()
     assert said == [f"cannot be read, replaced by another image: {name}" for name in ("a.jpg", "b.jpg")]

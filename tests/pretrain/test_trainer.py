@@ -129,9 +129,9 @@ def test_a_bad_step_is_not_taken(paths, terms, what, precision):
     steps(trainer, 1)
     before = {name: p.detach().clone() for name, p in trainer.branches.named_parameters()}
     trainer.method = SimpleNamespace(terms=terms)
-    with pytest.raises(Diverged, match=f"the {what} is not finite at iteration 1 ") as stopped:
+    with pytest.raises(Diverged, match=f"the {what} is not finite at iteration 2 ") as stopped:
         steps(trainer, 1)
-    assert (stopped.value.iteration, stopped.value.lr) == (1, trainer.lr_schedule(1 / trainer.max_iter))
+    assert (stopped.value.iteration, stopped.value.lr) == (2, trainer.lr_schedule(1 / trainer.max_iter))
     assert all(torch.equal(p, before[name]) for name, p in trainer.branches.named_parameters())
 
 
@@ -142,6 +142,17 @@ def test_fp16_passes_over_an_overflow_and_lowers_its_scale(paths):
     steps(trainer, 1)
     assert trainer.scaler.get_scale() == 2.0**59
     assert all(torch.equal(p, before[name]) for name, p in trainer.branches.online().named_parameters())
+    assert not math.isfinite(trainer.last.gradient_norm)
+    assert math.isfinite(trainer.last.loss)
+
+
+def test_fp16_stops_when_no_overflow_explains_the_gradient(paths):
+    """A scale of 1 multiplies nothing: a gradient that is no number then is the run's own."""
+    trainer = started(paths, precision="fp16", warmup_epochs=0.0, epochs=10)
+    trainer.scaler = torch.amp.GradScaler("cpu", init_scale=4.0)
+    trainer.method = SimpleNamespace(terms=gradient_that_is_nan)
+    with pytest.raises(Diverged, match="the gradient is not finite at iteration 3 "):
+        steps(trainer, 20)
 
 
 def test_state_restored_in_the_middle_goes_on_bit_by_bit(paths):

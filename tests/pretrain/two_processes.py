@@ -57,7 +57,7 @@ def first_gradients(folder: Path, micro_batch: int | None, evaluating: bool) -> 
     compute = trainer._cached if micro_batch else trainer._direct
     result = compute(views, True)
     found = {name: p.grad for name, p in trainer.branches.named_parameters() if p.grad is not None}
-    return {**found, "loss": torch.tensor(result.loss), "features": result.features}
+    return {**found, "loss": result.loss, "features": result.features}
 
 
 def main(folder: Path) -> None:
