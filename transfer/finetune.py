@@ -5,16 +5,19 @@ the detector -> evaluate the saved file -> picture -> record -> results.json, wh
 """
 
 import json
+import logging
+import os
 import warnings
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from benchmark.errors import RunFailed, UserError
-from benchmark.files import sha256_of, write_json, write_text
-from benchmark.folder import RESULTS, run_key
+from benchmark.files import write_json, write_text
+from benchmark.folder import RESULTS, OutputFolder, claim, run_key
 from benchmark.options import parse, to_dict, to_yaml
 from transfer.config import NOT_IDENTITY, DetectionConfig
+from transfer.recording import DetectionDiverged, Outcome, record, summary
 
 if TYPE_CHECKING:
     import torch
@@ -54,7 +57,7 @@ def main(kind: str, argv: list[str] | None, prog: str, description: str) -> int:
     """Fine-tune or evaluate on data of `kind`, ``coco`` or ``voc``. Raises ``UserError`` and ``RunFailed``."""
     config = parse(DetectionConfig, argv, prog, description)
     # Imported late so that --help and mistakes answer at once.
-    warnings.filterwarnings("ignore", message=".*(torch.jit|pkg_resources|torch.meshgrid|timm).*")
+    _silence()
     try:
         import detectron2  # noqa: F401
     except ImportError as error:
@@ -62,9 +65,15 @@ def main(kind: str, argv: list[str] | None, prog: str, description: str) -> int:
     from pretrain import distributed
 
     device = distributed.choose_device(config.device)
-    task = prepare(kind, config, device)
+    try:
+        task = prepare(kind, config, device)
+    except UserError:
+        if int(os.environ.get("LOCAL_RANK", 0)):  # every process finds the same mistake; one a machine tells it
+            raise SystemExit(2) from None
+        raise
     if config.dry_run:
-        print(plan(task))
+        if distributed.is_main():
+            print(plan(task))
         return 0
     distributed.initialise(device)
     try:
@@ -75,6 +84,12 @@ def main(kind: str, argv: list[str] | None, prog: str, description: str) -> int:
     finally:
         distributed.shutdown()
     return 0
+
+
+def _silence() -> None:
+    """Keep what libraries say about their own future, and users can do nothing about, off the screen."""
+    warnings.filterwarnings("ignore", message=".*(torch.jit|pkg_resources|torch.meshgrid|not writable).*")
+    logging.getLogger("torch.fx._symbolic_trace").setLevel(logging.ERROR)
 
 
 def prepare(kind: str, config: DetectionConfig, device: "torch.device") -> Task:
@@ -157,22 +172,33 @@ def plan(task: Task) -> str:
         lines.append(
             f"sweep       the whole schedule once for each of {len(config.sweep_lr)} learning rates, on a hold-out"
         )
-    epochs = f"epoch {start.epoch} of {start.total_epochs}" if start.epoch is not None else "epoch not recorded"
+    epochs = "epochs not recorded" if start.epoch is None else f"{start.epoch} epochs"
+    epochs += f" of {start.total_epochs}" if start.total_epochs else ""
+    branch = f"{start.branch} branch, " if start.branch else ""
     lines += [
-        f"weights     {config.weights}: {task.method}, {epochs}, branch {start.branch}, sha256 {start.sha256[:12]}",
+        f"weights     {config.weights}: {task.method}, {epochs}, {branch}sha256 {start.sha256[:12]}",
         "files       all there: " + ", ".join(str(path) for path in task.data.files),
         f"would write {task.output}",
     ]
     return "\n".join(lines)
 
 
+def claim_on_main(task: Task) -> OutputFolder | None:
+    """Claim the run's folder on the main process and return it there; a refusal ends all processes."""
+    from pretrain.distributed import from_main
+
+    claimed: list[OutputFolder] = []
+    from_main(lambda: claimed.append(claim(task.output, task.identity, resume=task.config.resume)))
+    return claimed[0] if claimed else None
+
+
 def fine_tune(task: Task) -> None:
     """Train, evaluate and record one run, continuing what its folder holds."""
     from pretrain.distributed import is_main
-    from pretrain.run import claim_on_main, say
+    from pretrain.run import say
     from transfer.sweep import sweep
 
-    folder = claim_on_main(task.output, task.identity, task.config.resume)
+    folder = claim_on_main(task)
     if (task.output / RESULT).is_file():
         say(f"this run is complete already: {task.output / RESULT}")
         return
@@ -195,25 +221,6 @@ def fine_tune(task: Task) -> None:
         say(f"record {path}\npicture {task.output / PICTURE}\ndetector {task.output / DETECTOR}")
     if folder is not None:
         folder.release()
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What a run found: metrics by task, wall seconds of all parts, and details for the record."""
-
-    metrics: dict[str, dict[str, float | None]]
-    seconds: float
-    details: dict[str, Any]
-
-
-class DetectionDiverged(RunFailed):
-    """A loss or a weight is no longer a number; `details` has iteration and lr, `seconds` the time spent."""
-
-    status = "diverged"
-
-    def __init__(self, error: Exception, seconds: float, details: dict[str, Any]):
-        super().__init__(str(error))
-        self.seconds, self.details = seconds, details
 
 
 def run(task: Task, folder: Path, picture: bool = True) -> Outcome:
@@ -291,7 +298,7 @@ def announce(task: Task, trainer: Any, start: int) -> None:
 
 def finish(task: Task, trainer: Any, folder: Path, picture: bool) -> dict[str, dict[str, float | None]]:
     """Save the detector, evaluate the saved file, write predictions and picture; return the metrics (rank 0)."""
-    from pretrain.distributed import is_main
+    from pretrain.distributed import is_main, wait_for_all
     from transfer.evaluation import run_evaluation
     from transfer.picture import draw_predictions
 
@@ -301,7 +308,7 @@ def finish(task: Task, trainer: Any, folder: Path, picture: bool) -> dict[str, d
             trainer.compute_precise_statistics(cfg.TEST.PRECISE_BN.NUM_ITER)
         if is_main():
             save_detector(task, trainer.model, folder / DETECTOR)
-    wait_for_main()
+    wait_for_all()
     load_detector(trainer.model, folder / DETECTOR)
     metrics, predictions = run_evaluation(trainer.model, cfg, task.data, task.config.evaluator)
     if is_main():
@@ -309,14 +316,6 @@ def finish(task: Task, trainer: Any, folder: Path, picture: bool) -> dict[str, d
         if picture:
             draw_predictions(folder / PICTURE, cfg, task.data, predictions, seed=task.config.seed)
     return metrics
-
-
-def wait_for_main() -> None:
-    """Let all processes wait for each other."""
-    import torch.distributed as dist
-
-    if dist.is_initialized():
-        dist.barrier()
 
 
 def save_detector(task: Task, model: "nn.Module", path: Path) -> None:
@@ -346,14 +345,14 @@ def evaluate_only(task: Task) -> None:
     A record would count as one more repeat of the run that trained the detector.
     """
     from pretrain.distributed import is_main
-    from pretrain.run import claim_on_main, say
+    from pretrain.run import say
     from transfer.detector import build_detector, load_whole_detector
     from transfer.evaluation import run_evaluation
     from transfer.picture import draw_predictions
 
-    folder = claim_on_main(task.output, task.identity, task.config.resume)
     model = build_detector(task.protocol.cfg)
     load_whole_detector(model, task.initialisation.checkpoint, task.config.weights)
+    folder = claim_on_main(task)
     metrics, predictions = run_evaluation(model, task.protocol.cfg, task.data, task.config.evaluator)
     if is_main():
         write_json(task.output / PREDICTIONS, predictions)
@@ -363,85 +362,6 @@ def evaluate_only(task: Task) -> None:
         say(f"results {task.output / RESULT}\npicture {task.output / PICTURE}")
     if folder is not None:
         folder.release()
-
-
-def summary(task: Task, metrics: dict[str, dict[str, float | None]]) -> str:
-    """Return AP, AP50 and AP75 of box and mask as one line a task; what is missing is a dash."""
-    lines = [f"{task.method} on {task.data.name}, {task.protocol.name}:"]
-    for name, values in metrics.items():
-        shown = [
-            f"{key} {'-' if values.get(key) is None else format(values[key], '.2f')}" for key in ("AP", "AP50", "AP75")
-        ]
-        lines.append(f"  {name:5}" + ", ".join(shown))
-    return "\n".join(lines)
-
-
-def record(
-    task: Task, status: str, metrics: dict[str, dict[str, float | None]], found: Any, grid: dict[str, Any]
-) -> Path | None:
-    """Write the RunRecord on the main process and return its path; `found` is an Outcome or the error."""
-    from benchmark.records import RECORDS, RunRecord
-    from pretrain.distributed import is_main
-
-    if not is_main():
-        return None
-    config, start, cfg = task.config, task.initialisation, task.protocol.cfg
-    details = {
-        **getattr(found, "details", {}),
-        "family": start.family,
-        "layout": start.layout,
-        "lr": cfg.SOLVER.BASE_LR,
-        "lr_chosen_by": task.protocol.lr_chosen_by,
-        "norm": task.protocol.norm,
-        "ims_per_batch": cfg.SOLVER.IMS_PER_BATCH,
-        "arithmetic": list(task.protocol.arithmetic),
-        "max_iter": cfg.SOLVER.MAX_ITER,
-        "epochs_over_data": cfg.SOLVER.MAX_ITER * cfg.SOLVER.IMS_PER_BATCH / task.data.train_images,
-        "precision": "bf16" if cfg.SOLVER.AMP.ENABLED else "fp32",
-        "evaluator": config.evaluator,
-        "train_images": task.data.train_images,
-        "test_images": task.data.test_images,
-        "data_fingerprint": task.data.fingerprint,
-        "fraction": task.data.fraction,
-    }
-    if task.data.image_ids is not None:
-        details["image_ids"] = list(task.data.image_ids)
-    if grid:
-        details["sweep"] = grid
-    if isinstance(found, RunFailed):
-        details["reason"] = str(found)
-    made = RunRecord(
-        id=f"{task.data.task}-{run_key(task.identity)}",
-        kind="detection",
-        status=status,
-        method=task.method,
-        epochs=start.epoch,
-        total_epochs=start.total_epochs,
-        branch=start.branch,
-        weights_sha256=start.sha256,
-        protocol=task.protocol.name,
-        protocol_hash=task.protocol.hash,
-        data=task.data.name,
-        overrides=task.protocol.overrides,
-        seed=config.seed,
-        metrics=metrics,
-        duration_seconds=getattr(found, "seconds", 0.0),
-        hardware=_hardware(task.device),
-        config_hash=sha256_of(to_dict(config)),
-        config=to_dict(config),
-        details=details,
-    )
-    return made.write(config.records or RECORDS)
-
-
-def _hardware(device: "torch.device") -> dict[str, Any]:
-    import torch
-
-    from benchmark import provenance
-    from pretrain.distributed import world_size
-
-    name = torch.cuda.get_device_name(device) if device.type == "cuda" else None
-    return provenance.hardware(device.type, name, world_size())
 
 
 def read_results(folder: Path) -> dict[str, dict[str, float | None]] | None:

@@ -45,9 +45,10 @@ def sweep(task: "Task") -> tuple[float, dict[str, Any]]:
 
 def _candidate(task: "Task", lr: float) -> float | str:
     """Return a candidate's box AP on the hold-out, or why it has none."""
-    from pretrain.distributed import is_main
+    from pretrain.distributed import is_main, wait_for_all
     from pretrain.run import say
-    from transfer.finetune import RESULT, DetectionDiverged, read_results, resolve, run, wait_for_main
+    from transfer.finetune import RESULT, read_results, resolve, run
+    from transfer.recording import DetectionDiverged
 
     folder = task.output / "sweep" / f"lr-{lr:g}"
     done = read_results(folder)
@@ -60,7 +61,7 @@ def _candidate(task: "Task", lr: float) -> float | str:
             done = {"diverged": {"iteration": float(error.details["iteration"])}}
         if is_main():
             write_json(folder / RESULT, done)
-        wait_for_main()
+        wait_for_all()
         done = read_results(folder)
     assert done is not None  # just written
     if "diverged" in done:

@@ -1,4 +1,4 @@
-"""The fine-tuning loop of a detector: Detectron2's TrainerBase, optimiser and schedule; hooks.py has what stands beside.
+"""The fine-tuning loop of a detector: Detectron2's TrainerBase, optimiser and schedule.
 
 One iteration: seed -> batch -> losses -> backward -> step -> schedule. Killed at any moment, a run on one CPU process
 resumes to bit-identical weights: order and augmentation are functions of (seed, position), and the random numbers of

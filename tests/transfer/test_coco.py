@@ -1,0 +1,247 @@
+"""Fine-tuning as users call it: results, record, refusals, divergence, sweep, two processes, VOC, real COCO images."""
+
+import json
+
+import pytest
+import torch
+
+from benchmark.errors import RunFailed, UserError
+from benchmark.folder import ROOT
+from benchmark.records import RunRecord
+from pretrain.encoder import untrained_backbone
+from tests.transfer.runs import coco_root, flags, start, voc_root
+from transfer import coco, voc
+from transfer.finetune import DETECTOR, PICTURE, PREDICTIONS, RESULT
+from transfer.resnet50 import detectron2_name
+
+COCO600 = ROOT.parent / "shared" / "data" / "coco600"
+SEED = 3
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    return coco_root(tmp_path_factory.mktemp("data"))
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory, data):
+    """A complete run of six iterations from the untrained encoder; returns its folder."""
+    folder = tmp_path_factory.mktemp("whole")
+    assert coco.main(flags(folder, data, seed=SEED)) == 0
+    return folder
+
+
+def the_record(folder):
+    (path,) = (folder / "records").glob("*.json")
+    return RunRecord.read(path)
+
+
+def lines(folder):
+    return [json.loads(line) for line in (folder / "run" / "metrics.json").read_text().splitlines()]
+
+
+def test_a_run_leaves_what_it_promises(whole):
+    run = whole / "run"
+    names = {path.name for path in run.iterdir()}
+    assert names >= {RESULT, DETECTOR, PREDICTIONS, PICTURE, "config.yaml", "detectron2.yaml", "metrics.json"}
+    assert (run / PICTURE).read_bytes().startswith(b"\x89PNG")
+    results = json.loads((run / RESULT).read_text())
+    assert set(results) == {"bbox", "segm"}
+    assert 0 <= results["bbox"]["AP"] <= 100
+    log = lines(whole)
+    assert [line["iteration"] for line in log] == [1, 2, 3, 4, 5, 6]
+    assert all(line["total_loss"] == pytest.approx(sum(line[k] for k in line if k.startswith("loss_"))) for line in log)
+    assert log[0]["lr"] < log[2]["lr"] > log[5]["lr"]  # warm-up, then cosine
+
+
+def test_the_record_says_what_ran(whole):
+    record, results = the_record(whole), json.loads((whole / "run" / RESULT).read_text())
+    assert (record.kind, record.status, record.method, record.epochs) == ("detection", "completed", "random", 0)
+    assert (record.protocol, record.seed, record.metrics) == ("embedded", SEED, results)
+    assert record.overrides["SOLVER.MAX_ITER"] == 6
+    details = record.details
+    assert (details["lr"], details["lr_chosen_by"], details["norm"]) == (0.02, "protocol", "BN")
+    assert details["backbone_tensors_proven"] == 265
+    assert details["norms"] == {"BatchNorm2d": 53}
+    # One of the eight composed scenes has no object that fits into 64 px.
+    assert (details["train_images"], details["test_images"], details["precision"]) == (7, 4, "fp32")
+    assert details["epochs_over_data"] == pytest.approx(6 * 4 / 7)
+
+
+def test_the_backbone_trained_and_started_from_the_untrained_encoder(whole):
+    tensors = torch.load(whole / "run" / DETECTOR, weights_only=True)["model"]
+    start_state = untrained_backbone("resnet50", SEED)
+    name = "layer3.0.conv2.weight"
+    before, after = start_state[name], tensors["backbone.bottom_up." + detectron2_name(name)]
+    moved = (before - after).norm() / before.norm()
+    assert 0 < moved < 0.2
+
+
+def test_a_complete_run_is_only_reported(whole, data, capsys):
+    before = (whole / "run" / DETECTOR).stat().st_mtime_ns
+    assert coco.main(flags(whole, data, seed=SEED)) == 0
+    assert "complete already" in capsys.readouterr().err
+    assert (whole / "run" / DETECTOR).stat().st_mtime_ns == before
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"seed": 4}, "weights"),
+        ({"seed": SEED, "lr": 0.01}, "lr: 0.02 there, 0.01 here"),
+        ({"seed": SEED, "weights": "detectron2-random"}, "family: random there, detectron2-random here"),
+    ],
+)
+def test_a_folder_of_another_run_is_refused(whole, data, change, words):
+    """Pitfall 25: Detectron2 would resume and report the first run's weights as the second's."""
+    with pytest.raises(UserError, match="belongs to another run") as error:
+        coco.main(flags(whole, data, **change))
+    assert words in str(error.value)
+
+
+def test_other_data_are_refused(whole, tmp_path):
+    other = coco_root(tmp_path / "other", train=7)
+    with pytest.raises(UserError, match=r"belongs to another run \(data: "):
+        coco.main(flags(whole, other, seed=SEED))
+
+
+def test_eval_only_gives_the_run_s_own_results(whole, data, tmp_path):
+    weights = whole / "run" / DETECTOR
+    assert coco.main([*flags(tmp_path, data, weights=weights), "--eval-only"]) == 0
+    assert json.loads((tmp_path / "run" / RESULT).read_text()) == json.loads((whole / "run" / RESULT).read_text())
+    assert not (tmp_path / "records").exists()  # it would count as a repeat
+    assert (
+        coco.main(
+            [*flags(tmp_path, data, weights=weights, evaluator="pycocotools", output=tmp_path / "b"), "--eval-only"]
+        )
+        == 0
+    )
+    second = json.loads((tmp_path / "b" / RESULT).read_text())
+    assert second["segm"]["AP"] == pytest.approx(json.loads((tmp_path / "run" / RESULT).read_text())["segm"]["AP"])
+
+
+def test_eval_only_refuses_what_is_no_such_detector(whole, data, tmp_path):
+    torch.save({"model": {"conv1.weight": torch.zeros(1)}}, tmp_path / "backbone.pth")
+    with pytest.raises(UserError, match=r"no detector of this protocol and data: \d+ missing"):
+        coco.main([*flags(tmp_path, data, weights=tmp_path / "backbone.pth"), "--eval-only"])
+    voc_like = torch.load(whole / "run" / DETECTOR, weights_only=True)
+    name = "roi_heads.box_predictor.cls_score.weight"
+    voc_like["model"][name] = voc_like["model"][name][:5]
+    torch.save(voc_like, tmp_path / "fewer.pth")
+    with pytest.raises(UserError, match=r"1 of another shape \(roi_heads\.box_predictor\.cls_score\.weight\)"):
+        coco.main([*flags(tmp_path, data, weights=tmp_path / "fewer.pth"), "--eval-only"])
+
+
+def test_a_diverged_run_is_recorded_as_such(data, tmp_path):
+    """A loss that is no number ends the run with the iteration and the lr; checkpoints hold only numbers."""
+    words = ["SOLVER.BASE_LR", "1e12", "SOLVER.CLIP_GRADIENTS.ENABLED", "False"]
+    with pytest.raises(RunFailed, match=r"not finite at iteration \d+ \(lr .*last good checkpoint"):
+        coco.main(flags(tmp_path, data, *words, checkpoint_every=1))
+    record = the_record(tmp_path)
+    assert record.status == "diverged"
+    assert record.metrics == {}
+    assert record.details["iteration"] in range(1, 6)
+    assert record.details["lr_at_end"] > 1e8
+    last = tmp_path / "run" / "checkpoint.pth"
+    assert not last.exists() or all(
+        t.isfinite().all() for t in torch.load(last, weights_only=True)["model"].values() if t.is_floating_point()
+    )
+    assert not (tmp_path / "run" / RESULT).exists()
+
+
+def test_dry_run_prints_the_plan_and_writes_nothing(data, tmp_path, capsys):
+    assert coco.main([*flags(tmp_path, data, "SOLVER.BASE_LR", "0.03"), "--dry-run"]) == 0
+    said = capsys.readouterr().out
+    for words in ("BASE_LR: 0.03", "MAX_ITER: 6", "embedded", "instances_train2017.json", "would write", "sha256"):
+        assert words in said
+    assert "6 x 4 images / 7 training images = 3.4 epochs" in said
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"weights": "absent.pth"}, "there is no file absent.pth"),
+        ({"weights": "randm"}, "did you mean 'random'"),
+        ({"protocol": "coco-c5-1x"}, "did you mean 'coco-c4-"),
+        ({"fraction": 0.03}, "--fraction is 0.03; it is one of"),
+        ({"sweep_lr": "0.01"}, "--sweep-lr needs at least two"),
+        ({"sweep_lr": "0.01,0.02", "lr": 0.1}, "--lr and --sweep-lr"),
+        ({"ims_per_batch": 3}, "3"),
+        ({"evaluator": "cocotools"}, "did you mean 'pycocotools'"),
+        ({"lr": -1}, "--lr is -1"),
+    ],
+)
+def test_mistakes_are_told_before_anything_is_written(data, tmp_path, options, words):
+    with pytest.raises(UserError) as error:
+        coco.main(flags(tmp_path, data, **options))
+    assert words in str(error.value)
+    assert "\n" not in str(error.value)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_bad_overrides_are_refused(data, tmp_path):
+    for words, expected in (
+        (["SOLVER.BASE_LRR", "1"], "SOLVER.BASE_LR"),
+        (["SOLVER.BASE_LR"], "SOLVER.BASE_LR"),
+        (["SOLVER.MAX_ITER", "many"], "SOLVER.MAX_ITER"),
+    ):
+        with pytest.raises(UserError, match=expected):
+            coco.main(flags(tmp_path, data, *words, tiny=False))
+
+
+def test_a_sweep_chooses_on_a_hold_out_and_records_the_grid(tmp_path_factory, tmp_path):
+    data = coco_root(tmp_path_factory.mktemp("sweep"), train=20, val=2)
+    words = ["SOLVER.MAX_ITER", "2", "SOLVER.WARMUP_ITERS", "0"]
+    assert coco.main(flags(tmp_path, data, *words, sweep_lr="0.01,1e12", checkpoint_every=1)) == 0
+    record = the_record(tmp_path)
+    grid = record.details["sweep"]
+    assert grid["candidates"]["1e+12"] == "diverged"
+    assert grid["holdout_images"] == 2
+    assert (record.details["lr"], record.details["lr_chosen_by"]) == (0.01, "sweep")
+    assert record.details["train_images"] == 20  # the final run trains on all of them
+    held_out = json.loads((tmp_path / "run" / "sweep" / "lr-0.01" / PREDICTIONS).read_text())
+    names = {
+        image["id"] for image in json.loads((data / "annotations" / "instances_train2017.json").read_text())["images"]
+    }
+    assert {found["image_id"] for found in held_out} <= names
+
+
+def test_a_fraction_trains_on_its_images_alone(tmp_path_factory, tmp_path):
+    data = coco_root(tmp_path_factory.mktemp("fraction"), train=30, val=2)
+    words = ["SOLVER.MAX_ITER", "1", "SOLVER.WARMUP_ITERS", "0"]
+    assert coco.main(flags(tmp_path, data, *words, fraction=0.1)) == 0
+    details = the_record(tmp_path).details
+    assert (details["fraction"], details["train_images"], len(details["image_ids"])) == (0.1, 3, 3)
+
+
+def test_two_processes_by_torchrun(data, tmp_path):
+    process = start(flags(tmp_path, data, "SOLVER.MAX_ITER", "3"), processes=2)
+    output, _ = process.communicate(timeout=240)
+    assert process.returncode == 0, output[-3000:]
+    record = the_record(tmp_path)
+    assert (record.status, record.details["norm"], record.hardware["processes"]) == ("completed", "naiveSyncBN", 2)
+    assert record.details["norms"] == {"NaiveSyncBatchNorm": 53}
+    assert [line["iteration"] for line in lines(tmp_path)] == [1, 2, 3]
+    assert output.count("the embedded photographs") == 0
+    assert output.count("record ") == 1
+
+
+def test_voc_from_its_own_layout(tmp_path_factory, tmp_path):
+    data = voc_root(tmp_path_factory.mktemp("voc"))
+    words = ["SOLVER.MAX_ITER", "2", "SOLVER.WARMUP_ITERS", "0"]
+    assert voc.main(flags(tmp_path, data, *words, protocol="embedded-voc")) == 0
+    record = the_record(tmp_path)
+    assert (record.status, record.protocol, set(record.metrics)) == ("completed", "embedded-voc", {"bbox"})
+    assert set(record.metrics["bbox"]) >= {"AP", "AP50", "AP75"}
+
+
+@pytest.mark.skipif(not COCO600.is_dir(), reason="../shared/data/coco600 is not here")
+def test_real_images_in_coco_s_own_layout(tmp_path):
+    words = ["SOLVER.MAX_ITER", "2", "SOLVER.WARMUP_ITERS", "0", "MODEL.RPN.POST_NMS_TOPK_TEST", "10"]
+    words += ["TEST.DETECTIONS_PER_IMAGE", "10"]
+    assert coco.main(flags(tmp_path, COCO600, *words)) == 0
+    record = the_record(tmp_path)
+    assert (record.status, record.details["test_images"]) == ("completed", 302)
+    assert sum(key.startswith("AP-") for key in record.metrics["bbox"]) == 80
+    assert record.metrics["bbox"]["AP"] is not None
