@@ -142,13 +142,14 @@ def _row(
 def predictions_to_draw(found: list[dict], objects: list[dict]) -> list[dict]:
     """Return which predictions of an image to draw, highest score first, at most ``MAX_DRAWN``.
 
-    Those with a score of ``CONFIDENT`` or more, and of each class that the image has (crowd regions aside) the highest
-    scores, as many as there are objects: so that a detector of low scores shows something, and what gave the AP.
+    Those with a score of ``CONFIDENT`` or more, and the highest scores as many as there are objects (crowd regions
+    aside), overall and of each class: a detector of low scores shows what it takes things for, and what gave the AP.
     """
     left = Counter(entry["category_id"] for entry in objects if not entry.get("iscrowd"))
+    top = left.total()
     chosen = []
-    for result in sorted(found, key=lambda result: -result["score"]):
-        if result["score"] >= CONFIDENT or left[result["category_id"]] > 0:
+    for place, result in enumerate(sorted(found, key=lambda result: -result["score"])):
+        if result["score"] >= CONFIDENT or place < top or left[result["category_id"]] > 0:
             chosen.append(result)
         left[result["category_id"]] -= 1
     return chosen[:MAX_DRAWN]
@@ -245,8 +246,8 @@ def _heading(task: str, ranked: int, images: int) -> Image.Image:
     title = _line("Validation images: ground truth (left), predictions (right)", 1.4 * TEXT)
     lines = (
         f"AP: {what} AP of the image alone, percent; best and worst of {ranked} images with objects, {images} in all.",
-        f"Drawn: predictions with a score of {CONFIDENT:.0%} or more, and the highest scores of each class in the",
-        f"image, as many as it has objects of that class; at most {MAX_DRAWN}.",
+        f"Drawn: predictions with a score of {CONFIDENT:.0%} or more, and the highest scores, overall and of each",
+        f"class, as many as the image has objects; at most {MAX_DRAWN}.",
     )
     return _stacked([title, *(_line(line, 0.85 * TEXT, QUIET) for line in lines)], margin=0, gap=2)
 

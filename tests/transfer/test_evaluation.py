@@ -6,9 +6,12 @@ which must score 100. ``two_processes_evaluating.py`` holds what the gloo proces
 
 import copy
 import json
+import shutil
 import subprocess
 import sys
+from pathlib import Path
 from types import SimpleNamespace
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
@@ -84,7 +87,7 @@ def test_only_the_100_best_of_a_class_in_an_image_count(evaluator):
 
 @pytest.mark.parametrize("evaluator", EVALUATORS)
 @pytest.mark.parametrize("task", TASKS)
-def test_no_prediction_is_zero_and_what_has_no_object_is_missing(task, evaluator):
+def test_no_prediction_is_zero_and_what_has_no_object_is_missing(task, evaluator, capfd):
     truth = truth_of("embedded")
     truth["categories"].append({"id": 99, "name": "unseen"})
     found = coco_metrics(truth, [], task, evaluator)
@@ -93,6 +96,7 @@ def test_no_prediction_is_zero_and_what_has_no_object_is_missing(task, evaluator
     assert list(found)[: len(METRICS)] == list(METRICS)
     nothing = coco_metrics({**truth, "annotations": []}, perfect(truth), task, evaluator)
     assert set(nothing.values()) == {None}
+    assert capfd.readouterr() == ("", "")  # both evaluators like to talk
 
 
 @pytest.mark.parametrize("evaluator", EVALUATORS)
@@ -215,6 +219,24 @@ def test_voc_missing_is_not_zero():
     classes = len(data.class_names)
     assert lacking["bbox"][f"AP-{data.class_names[0]}"] == 0.0
     assert lacking["bbox"]["AP"] == pytest.approx(100.0 * (classes - 1) / classes)
+
+
+def test_voc_difficult_objects_are_neither_wanted_nor_punished(tmp_path):
+    year = Path(MetadataCatalog.get(*voc_data().test).dirname)
+    shutil.copytree(year, tmp_path / "VOC2007")
+    names = voc_data().class_names
+    for path in (tmp_path / "VOC2007" / "Annotations").iterdir():
+        tree = ElementTree.parse(path)
+        for entry in tree.iter("object"):
+            if entry.find("name").text == names[1]:
+                entry.find("difficult").text = "1"
+        tree.write(path)
+    name = "test_evaluation_voc_difficult"
+    register_pascal_voc(name, str(tmp_path / "VOC2007"), "test", 2007, names)
+    data = SimpleNamespace(task="voc", test=(name,), category_ids=tuple(range(1, len(names) + 1)))
+    found, _ = run_evaluation(Oracle(name), config(masks=False), data)
+    assert found["bbox"].pop(f"AP-{names[1]}") is None
+    assert list(found["bbox"].values()) == pytest.approx([100.0] * (2 + len(names)))
 
 
 def test_two_processes_equal_one(tmp_path):

@@ -130,12 +130,12 @@ def test_unicode_names_are_drawn(tmp_path):
 
 def test_which_predictions_are_drawn():
     objects = [{"category_id": c, "iscrowd": crowd} for c, crowd in ((1, 0), (1, 0), (2, 0), (3, 1))]
-    found = [
-        {"category_id": c, "score": score}
-        for c, score in ((1, 0.9), (1, 0.6), (1, 0.55), (1, 0.1), (2, 0.03), (2, 0.04), (3, 0.3), (4, 0.45), (4, 0.5))
-    ]
-    scores = [result["score"] for result in predictions_to_draw(found, objects)]
-    # Confident ones of any class; of class 2, which has one object, its best one; no others of crowds or absent ones.
-    assert scores == [0.9, 0.6, 0.55, 0.5, 0.04]
+    found = [{"category_id": c, "score": score} for c, score in ((1, 0.9), (4, 0.8), (1, 0.2), (1, 0.1), (5, 0.19))]
+    found += [{"category_id": 2, "score": score} for score in (0.03, 0.04)]
+    # The three best overall, and of class 2, which has one object, its best; none of the third and later ranks.
+    assert [result["score"] for result in predictions_to_draw(found, objects)] == [0.9, 0.8, 0.2, 0.04]
+    confident = [{"category_id": 3, "score": score} for score in (0.7, 0.6, 0.5, 0.49)]
+    scores = [result["score"] for result in predictions_to_draw(found + confident, objects)]
+    assert scores == [0.9, 0.8, 0.7, 0.6, 0.5, 0.2, 0.04]  # 0.2 is the second of class 1, which has two objects
     many = [{"category_id": 4, "score": 0.9}] * 400
     assert len(predictions_to_draw(many, objects)) == 25
