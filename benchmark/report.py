@@ -62,11 +62,16 @@ def main(argv: list[str] | None = None) -> int:
     quoted = "\n".join(render.table_markdown(table) for table in tables if not table.measured)
     text = f"# How much does pre-training help?\n\n{CAVEATS}\n\n{measured}\n# Published figures only\n\n{quoted}"
 
-    figures = draw_figures(tables, output / "figures")
-    write_text(output / "tables" / "report.md", text)
-    write_text(output / "tables" / "report.csv", render.tidy_csv(tables))
-    images = {render.cell_text(title): path.relative_to(output) for title, path in figures.items()}
-    write_text(output / "report.html", page(text, images))
+    try:
+        figures = draw_figures(tables, output / "figures")
+        write_text(output / "tables" / "report.md", text)
+        write_text(output / "tables" / "report.csv", render.tidy_csv(tables))
+        images = {render.cell_text(title): path.relative_to(output) for title, path in figures.items()}
+        write_text(output / "report.html", page(text, images))
+    except OSError as error:
+        raise UserError(
+            f"the report cannot be written to {output} ({error.strerror}); give another --output."
+        ) from None
     print(measured)
     written = [output / "tables" / "report.md", output / "tables" / "report.csv", *figures.values()]
     print("\n".join(f"wrote {path}" for path in [*written, output / "report.html"]))

@@ -26,6 +26,7 @@ import numpy as np
 from PIL import Image
 from pycocotools import mask as coco_mask
 
+from benchmark.errors import UserError
 from benchmark.files import write_json
 from benchmark.folder import RESULTS
 from benchmark.progress import progress
@@ -92,7 +93,11 @@ def generator(seed: int, split: str, i: int, purpose: int = 0) -> np.random.Gene
 
 
 def compose_scene(pack: Pack, rng: np.random.Generator, size: int, objects: tuple[int, int] = (1, 5)) -> Scene:
-    """Compose one image of `size` x `size` px with between ``objects[0]`` and ``objects[1]`` objects (inclusive)."""
+    """Compose one image of `size` x `size` px from ``objects[0]`` to ``objects[1]`` objects (inclusive).
+
+    A placement that would hide too much of an earlier object, or show too little of its own, is left out, so there
+    may be fewer.
+    """
     image = _background(pack, rng, size)
     owner = np.zeros((size, size), np.uint8)
     category_ids: list[int] = []
@@ -238,16 +243,25 @@ def _folder(kind: str, **arguments: int) -> Path:
 
 
 def _ensure(folder: Path, write: Callable[[Path], None]) -> Path:
-    """Compose `folder` once: into a temporary folder, then renamed, with other processes waiting meanwhile."""
+    """Compose `folder` once: into a temporary folder, then renamed, with other processes waiting meanwhile.
+
+    Raises:
+        UserError: it cannot be written, for want of permission or of room.
+    """
     if folder.is_dir():
         return folder
-    with _locked(folder.parent / f".{folder.name}.lock"):
-        if not folder.is_dir():
-            part = folder.parent / f".{folder.name}.part"
-            shutil.rmtree(part, ignore_errors=True)  # what a killed composer left
-            part.mkdir(parents=True)
-            write(part)
-            part.rename(folder)
+    try:
+        with _locked(folder.parent / f".{folder.name}.lock"):
+            if not folder.is_dir():
+                part = folder.parent / f".{folder.name}.part"
+                shutil.rmtree(part, ignore_errors=True)  # what a killed composer left
+                part.mkdir(parents=True)
+                write(part)
+                part.rename(folder)
+    except OSError as error:
+        raise UserError(
+            f"the embedded set cannot be composed in {folder.parent} ({error.strerror}); make room or give --data."
+        ) from None
     return folder
 
 

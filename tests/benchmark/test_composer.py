@@ -10,6 +10,7 @@ from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
 from benchmark.embedded import composer
+from benchmark.errors import UserError
 
 
 @pytest.fixture(scope="module")
@@ -203,6 +204,13 @@ def test_ensure_composes_once_and_removes_what_a_killed_composer_left(tmp_path, 
     before = files[0].stat().st_mtime_ns
     assert composer.ensure_pretraining_images(5, 32, 0) == folder
     assert files[0].stat().st_mtime_ns == before
+
+
+def test_a_place_that_cannot_be_written_is_told(tmp_path, monkeypatch):
+    (tmp_path / "file").write_text("")
+    monkeypatch.setattr(composer, "COMPOSED", tmp_path / "file" / "embedded")
+    with pytest.raises(UserError, match="cannot be composed in"):
+        composer.ensure_coco(1, 1, 32, 0)
 
 
 def test_voc_layout(tmp_path, monkeypatch):

@@ -145,6 +145,12 @@ def test_missing_folder_and_bad_record(tmp_path, capsys):
     assert "x.json" in capsys.readouterr().err
 
 
+def test_an_output_that_cannot_be_written_is_told(records, tmp_path, capsys):
+    (tmp_path / "file").write_text("")
+    assert run_command(report.main, ["--records", str(records), "--output", str(tmp_path / "file")]) == 2
+    assert "cannot be written to" in capsys.readouterr().err
+
+
 def test_published_copy_is_unchanged():
     shared = ROOT.parent / "shared" / "published.csv"
     if not shared.is_file():
