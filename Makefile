@@ -12,6 +12,7 @@ setup: $(STAMP)
 # interrupted has a python but no pip that works: it is made anew.
 $(STAMP): pyproject.toml constraints.txt detectron2.txt benchmark/install_detectron2.py
 	$(BIN)/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv --clear $(VENV)
+	rm -rf $(VENV)/lib/python3*/site-packages/~*  # what pip sets aside and leaves when it is killed
 	@echo "installing into $(VENV): minutes, and about 6 GB of disk with torch's GPU libraries"
 	$(BIN)/python -m pip install --quiet --upgrade "pip>=24"
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[dev]"
