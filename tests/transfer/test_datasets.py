@@ -134,6 +134,8 @@ def test_coco600(coco600):
     truth = as_coco(data)
     assert (len(truth.getImgIds()), len(truth.getAnnIds()), len(truth.getCatIds())) == (302, 2457, 80)
     held_out = open_data("coco", coco600, holdout=0.1)
+    assert MetadataCatalog.get(data.test[0]).json_file == str(data.root / "annotations" / "instances_val2017.json")
+    assert "json_file" not in MetadataCatalog.get(held_out.test[0]).as_dict()  # it holds more than the hold-out
     assert sorted(as_coco(held_out).getImgIds()) == sorted(ids_of(held_out.test))
 
 
