@@ -36,7 +36,7 @@ class DetectionDiverged(RunFailed):
         self.seconds, self.details = seconds, details
 
 
-def summary(task: Task, metrics: dict[str, dict[str, float | None]]) -> str:
+def summary(task: "Task", metrics: dict[str, dict[str, float | None]]) -> str:
     """Return AP, AP50 and AP75 of box and mask as one line a task; what is missing is a dash."""
     lines = [f"{task.method} on {task.data.name}, {task.protocol.name}:"]
     for name, values in metrics.items():
@@ -48,7 +48,7 @@ def summary(task: Task, metrics: dict[str, dict[str, float | None]]) -> str:
 
 
 def record(
-    task: Task, status: str, metrics: dict[str, dict[str, float | None]], found: Any, grid: dict[str, Any]
+    task: "Task", status: str, metrics: dict[str, dict[str, float | None]], found: Any, grid: dict[str, Any]
 ) -> Path | None:
     """Write the RunRecord on the main process and return its path; `found` is an Outcome or the error."""
     from pretrain.distributed import is_main
