@@ -203,8 +203,9 @@ def _panel(pixels: np.ndarray, objects: Sequence[_Object]) -> Image.Image:
     for shown, box in zip(ordered, boxes, strict=True):
         draw.rectangle(box, outline=shown.colour, width=2)
     taken: list[tuple] = []
+    font = _font(12 if len(ordered) <= 10 else 9)
     for shown, box in reversed(list(zip(ordered, boxes, strict=True))):
-        _label(draw, shown, box, panel.size, taken)
+        _label(draw, shown, box, panel.size, font, taken)
     return panel
 
 
@@ -217,9 +218,15 @@ def _paint(canvas: np.ndarray, shown: _Object) -> None:
     cv2.drawContours(canvas, outlines, -1, shown.colour, 1, cv2.LINE_AA)
 
 
-def _label(draw: ImageDraw.ImageDraw, shown: _Object, box: tuple, size: tuple[int, int], taken: list[tuple]) -> None:
+def _label(
+    draw: ImageDraw.ImageDraw,
+    shown: _Object,
+    box: tuple,
+    size: tuple[int, int],
+    font: ImageFont.FreeTypeFont,
+    taken: list[tuple],
+) -> None:
     """Write the label on its colour at a corner of the box, inside the image, where no other label is if possible."""
-    font = _font(12)
     left, top, right, bottom = draw.textbbox((0, 0), shown.label, font=font)
     width, height = right - left + 6, bottom - top + 5
     places = [(box[0], box[1] - height), (box[0], box[1]), (box[0], box[3] - height), (box[2] - width, box[1])]
