@@ -12,6 +12,7 @@ from benchmark.files import write_with
 from benchmark.tables import CONTROL, TASK_NAMES, MeasuredRow, Table
 
 MEASURED, CONTROL_COLOUR, PUBLISHED = "#1f5fa8", "#8a8a8a", "#c2571a"
+MIN_SPAN = 2.0  # AP
 MAX_ROWS = 60  # of one figure: the tables hold the others; a PNG has at most 65,536 px
 matplotlib.rcParams["text.parse_math"] = False  # a dollar sign in a method's name is a dollar sign
 
@@ -34,9 +35,11 @@ def draw_table(table: Table, path: Path) -> None:
         axis.grid(axis="x", color="#dddddd", linewidth=0.8)
         axis.set_axisbelow(True)
         axis.margins(x=0.12)
+        _widen(axis)
+        axis.tick_params(axis="y", length=0)
         for side in ("top", "right", "left"):
             axis.spines[side].set_visible(False)
-    axes[0][0].set_yticks(range(len(rows)), [f"{row.label}\n{row.setting.epochs_label} epochs" for row in rows])
+    axes[0][0].set_yticks(range(len(rows)), [f"{row.label}\n{row.setting.epochs_text}" for row in rows])
     axes[0][0].set_ylim(len(rows) - 0.5, -0.5)
     more = len([row for row in table.measured if row.values]) - len(rows)
     key = "dot: one run; bar: mean" + ("; diamond: published elsewhere" if quoted else "")
@@ -44,6 +47,14 @@ def draw_table(table: Table, path: Path) -> None:
     figure.suptitle(f"{table.title}\n{key}", fontsize=10, wrap=True)
     write_with(path, lambda file: figure.savefig(file, format="png", dpi=130))
     plt.close(figure)
+
+
+def _widen(axis: Axes) -> None:
+    """Show at least `MIN_SPAN` points of AP, so that noise does not look like a difference."""
+    low, high = axis.get_xlim()
+    if high - low < MIN_SPAN:
+        middle = (low + high) / 2
+        axis.set_xlim(middle - MIN_SPAN / 2, middle + MIN_SPAN / 2)
 
 
 def _draw_row(axis: Axes, y: int, row: MeasuredRow, task: str) -> None:

@@ -14,6 +14,9 @@ PUBLISHED = Path(__file__).resolve().parent / "published.csv"
 COLUMNS = ("method", "pretrain_epochs", "pretrain_batch", "task", "schedule", "metric", "value", "status", "source")
 STATUSES = ("primary", "secondary", "claim")
 
+# Sources that fine-tuned with MMDetection: other heads and, on VOC, the 11-point AP.
+OTHER_CODE = "mmdet"
+
 _C4, _FPN = "COCO2017 Mask R-CNN R50-C4", "COCO2017 Mask R-CNN R50-FPN"
 _VOC = "VOC07+12 Faster R-CNN R50-C4"
 _PROTOCOL_OF = {
@@ -59,7 +62,7 @@ def read_published(path: str | Path = PUBLISHED) -> list[PublishedRow]:
         protocol = _PROTOCOL_OF.get((line["task"], line["schedule"]))
         kind, _, metric = line["metric"].partition("_")
         task = {"box": "bbox", "mask": "segm"}.get(kind)
-        if protocol is None or task is None:
+        if protocol is None or task is None or OTHER_CODE in line["source"]:
             continue
         key = (protocol, line["method"], line["pretrain_epochs"], line["source"], line["status"])
         row = rows.setdefault(key, PublishedRow(*key, values={}))

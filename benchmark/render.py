@@ -72,14 +72,14 @@ def _main_table(table: Table) -> str:
     header = ["weights", "epochs", "lr", "n"]
     for task in tasks:
         header += [f"{TASK_NAMES[task]} {metric} ↑ measured" for _, metric in METRICS[:3]]
-        header += [f"{TASK_NAMES[task]} AP published"]
+        header += [f"{TASK_NAMES[task]} AP published"] if table.published else []
     header.append("not completed")
     rows = []
     for row in table.measured:
         cells = [row.label, row.setting.epochs_label, _lr_text(row), str(row.runs)]
         for task in tasks:
             cells += [measured_text(row.summary(task, metric)) for _, metric in METRICS[:3]]
-            cells.append(_published_beside(table, row, task))
+            cells += [_published_beside(table, row, task)] if table.published else []
         rows.append([*cells, "; ".join(row.troubles)])
     return markdown(header, rows)
 
@@ -105,9 +105,9 @@ def _differences(table: Table) -> str:
     for row in table.measured:
         cells = [difference_text(table.against_control(row, task)) for task in tasks]
         if any(cells):
-            rows.append([f"{row.label}, {row.setting.epochs_label} epochs − {_control_text(table, row)}", *cells])
+            rows.append([f"{row.label}, {row.setting.epochs_text} − {_control_text(table, row)}", *cells])
     for shorter, longer in table.length_pairs():
-        name = f"{longer.label}, {longer.setting.epochs_label} − {shorter.setting.epochs_label} epochs"
+        name = f"{longer.label}, {longer.setting.epochs_label} − {shorter.setting.epochs_text}"
         cells = [difference_text(difference(longer.by_seed(task), shorter.by_seed(task))) for task in tasks]
         if any(cells):
             rows.append([name, *cells])

@@ -76,6 +76,11 @@ class Setting:
             return str(self.epochs)
         return f"{self.epochs} of {self.total_epochs}"
 
+    @property
+    def epochs_text(self) -> str:
+        """The same with its unit: ``1 epoch``, ``200 of 400 epochs``."""
+        return f"{self.epochs_label} epoch{'' if self.epochs_label == '1' else 's'}"
+
 
 class Repeat(NamedTuple):
     """One run's value of one metric."""
