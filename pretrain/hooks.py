@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import torch
 from detectron2.engine import HookBase
 
 from benchmark.errors import RunFailed
@@ -141,6 +142,8 @@ class Checkpoints(HookBase):
         if not ends_epoch and time.monotonic() - self._saved < 60 * trainer.config.checkpoint_minutes:
             return
         content = {**trainer.state(), "config": to_dict(trainer.config), "seconds": self.seconds, **self.more()}
+        if not all(torch.isfinite(tensor).all() for tensor in content["model"].values()):
+            return  # the next step will find the loss diverged; what was good before stays
         try:
             if ends_epoch:
                 self._keep(content)

@@ -156,6 +156,7 @@ def train(job: Job) -> None:
     from pretrain.trainer import Diverged, PretrainTrainer
 
     config = job.config
+    torch.manual_seed(config.seed)  # the state is part of checkpoints; a fresh process begins anywhere
     torch.backends.cudnn.benchmark = True  # all batches have one size
     folder = claim_on_main(job)
     same_images_everywhere(job)

@@ -169,6 +169,26 @@ def test_a_value_that_is_not_finite_is_left_out_of_the_json(tmp_path):
     assert set(lines(tmp_path)[0]) == {"iteration", "epoch", "loss", "lr", "ema", "images_per_second"}
 
 
+def test_within_a_long_epoch_a_checkpoint_is_written_when_the_minutes_have_passed(tmp_path, monkeypatch):
+    """So that a kill costs minutes, not an epoch of hours; the exported backbone stays that of a completed epoch."""
+    now = [0.0]
+    monkeypatch.setattr("pretrain.hooks.time", SimpleNamespace(monotonic=lambda: now[0]))
+    hook = Checkpoints(tmp_path, seconds_before=7.0, more=lambda: {"watch": "it"})
+    trainer = SimpleNamespace(config=config(checkpoint_minutes=2.0), iterations_per_epoch=100, epoch=0)
+    trainer.state = lambda: {"model": {}, "iteration": trainer.iter + 1}
+    hook.trainer = trainer
+    written = []
+    for trainer.iter in range(9):
+        now[0] += 50.0
+        hook.after_step()
+        if (tmp_path / "checkpoint.pth").exists():
+            written.append(load_checkpoint(tmp_path / "checkpoint.pth")["iteration"])
+    assert written == [3, 3, 3, 6, 6, 6, 9]
+    last = load_checkpoint(tmp_path / "checkpoint.pth")
+    assert (last["seconds"], last["watch"]) == (457.0, "it")
+    assert [path.name for path in tmp_path.iterdir()] == ["checkpoint.pth"]
+
+
 @pytest.mark.parametrize(("epochs", "every"), [(1, 0), (49, 10), (50, 50), (120, 50)])
 def test_the_last_epoch_is_saved_whatever_its_number(tmp_path, epochs, every):
     """Pitfall 7: a frequency of 50 must not lose epoch 120, and names count completed epochs."""

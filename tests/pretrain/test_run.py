@@ -1,0 +1,361 @@
+"""pretrain/run.py as users call it: whole small runs, mistakes, odd images, failures, resuming what has changed."""
+
+import contextlib
+import io
+import json
+import shutil
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from safetensors.torch import load_file
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from benchmark.errors import RunFailed, UserError
+from benchmark.folder import ROOT
+from benchmark.records import RunRecord
+from pretrain.checkpoint import BACKBONE, LAST, load_checkpoint, save_checkpoint
+from pretrain.hooks import FailureSignatures
+from pretrain.run import main
+from tests.pretrain.runs import call, flags, pictures
+
+CLOTHING = ROOT.parent / "shared" / "data" / "clothing" / "train"
+
+
+def said_by(arguments):
+    """Run main; return what it wrote to standard error, the progress bar included."""
+    said = io.StringIO()
+    with contextlib.redirect_stderr(said):
+        assert main(arguments) == 0
+    return said.getvalue()
+
+
+def record_of(folder):
+    (path,) = (folder / "records").glob("*.json")
+    return RunRecord.read(path)
+
+
+def lines(run):
+    return [json.loads(line) for line in (run / "metrics.json").read_text().splitlines()]
+
+
+@pytest.fixture(scope="module")
+def completed(tmp_path_factory):
+    """A completed run of two epochs of three iterations, logged every second one, and what it said."""
+    folder = tmp_path_factory.mktemp("completed")
+    pictures(folder / "data")
+    return folder, said_by(flags(folder, log_every=2, keep_epochs=1))
+
+
+@pytest.fixture
+def copy(completed, tmp_path):
+    """A copy of the completed run that a test may spoil."""
+    shutil.copytree(completed[0], tmp_path / "copy")
+    return tmp_path / "copy"
+
+
+# --- What a run leaves --------------------------------------------------------------------------------------------
+
+
+def test_the_folder_holds_what_the_docs_say_and_no_more(completed):
+    folder, _ = completed
+    names = {path.name for path in (folder / "run").iterdir()}
+    assert names == {
+        "run.json", ".lock", "config.yaml", "metrics.json", "tensorboard", LAST, BACKBONE, "checkpoint_0001.pth"
+    }  # fmt: skip
+    assert load_checkpoint(folder / "run" / "checkpoint_0001.pth")["epoch"] == 1
+    last = load_checkpoint(folder / "run" / LAST)
+    assert (last["epoch"], last["total_epochs"], last["iteration"], last["method"]) == (2, 2, 6, "kernel_ssl")
+    backbone = load_file(folder / "run" / BACKBONE)
+    assert all(torch.equal(value, last["model"][f"encoder.{name}"]) for name, value in backbone.items())
+
+
+def test_the_record_says_how_it_went(completed):
+    folder, _ = completed
+    record = record_of(folder)
+    assert (record.status, record.kind, record.epochs, record.total_epochs) == ("completed", "pretrain", 2, 2)
+    assert record.metrics["pretrain"]["loss"] == lines(folder / "run")[-1]["loss"]
+    assert record.details["unreadable"] == []
+    assert record.data == "data"
+
+
+def test_metrics_lines_and_tensorboard_agree(completed):
+    folder, _ = completed
+    found = lines(folder / "run")
+    assert [line["iteration"] for line in found] == [1, 2, 4, 6]
+    wanted = {"loss", "lr", "ema", "gradient_norm", "images_per_second", "radius_uniformity", "radius_alignment"}
+    assert wanted | {"effective_rank_backbone", "effective_rank_projector"} <= set(found[0])
+    events = EventAccumulator(str(folder / "run" / "tensorboard")).Reload()
+    for name in wanted:
+        scalars = events.Scalars(name)
+        assert [scalar.step for scalar in scalars] == [1, 2, 4, 6]
+        assert [scalar.value for scalar in scalars] == pytest.approx([line[name] for line in found], rel=1e-6)
+
+
+def test_the_progress_bar_shows_loss_lr_speed_rank_and_time_left(completed):
+    bar = completed[1].rpartition("\r")[2] or completed[1]
+    assert all(word in bar for word in ("6/6", "loss=", "lr=", "images/s=", "rank=", "<"))
+
+
+def test_real_photographs(tmp_path):
+    if not CLOTHING.is_dir():
+        pytest.skip(f"{CLOTHING} is not there")
+    said_by(flags(tmp_path, CLOTHING, images=32, image_size=48, precision="bf16", epochs=1))
+    record = record_of(tmp_path)
+    assert (record.status, record.details["images"], record.details["unreadable"]) == ("completed", 32, [])
+    assert record.metrics["pretrain"]["effective_rank_backbone"] > 1.5
+
+
+# --- Images of every kind -----------------------------------------------------------------------------------------
+
+
+def test_odd_images_are_images(tmp_path):
+    """Unicode names, every mode, one pixel, links, folders that are named like images."""
+    pixels = np.random.default_rng(0).integers(0, 255, (40, 50, 4), dtype=np.uint8)
+    rgba, rgb = Image.fromarray(pixels), Image.fromarray(pixels[..., :3].copy())
+    data = tmp_path / "data" / "Bücher 書 %s"
+    data.mkdir(parents=True)
+    rgba.save(data / "alpha.png")
+    rgba.save(data / "naïve café.webp")
+    rgb.convert("P").save(data / "palette.gif")
+    rgb.convert("CMYK").save(data / "cmyk.jpg")
+    rgb.convert("L").save(data / "grey.JPEG")
+    rgb.convert("1").save(data / "bits.tif")
+    Image.fromarray(pixels[..., 0].astype(np.uint16) * 257).save(data / "deep.png")
+    rgb.resize((1, 1)).save(data / "one.png")
+    rgb.resize((300, 1)).save(data / "line.bmp")
+    (data / "folder.jpg").mkdir()
+    rgb.save(data / "folder.jpg" / "inside.jpg")
+    (data / "link.png").symlink_to(data / "alpha.png")
+    (data / "linked").symlink_to(data / "folder.jpg")
+    said_by(flags(tmp_path, batch_size=12, epochs=2, workers=1))
+    record = record_of(tmp_path)
+    assert (record.status, record.details["images"], record.details["unreadable"]) == ("completed", 12, [])
+
+
+@pytest.fixture(scope="module")
+def many(tmp_path_factory):
+    return pictures(tmp_path_factory.mktemp("many") / "data", 120)
+
+
+def test_an_unreadable_image_is_named_counted_and_replaced(many, tmp_path):
+    data = tmp_path / "data"
+    shutil.copytree(many, data)
+    (data / "007.png").write_bytes((data / "007.png").read_bytes()[:200])
+    text = said_by(flags(tmp_path, epochs=1, batch_size=24))
+    assert text.count(f"cannot be read, replaced by another image: {data / '007.png'}") == 1
+    record = record_of(tmp_path)
+    assert (record.status, record.details["unreadable"]) == ("completed", [str(data / "007.png")])
+    assert load_checkpoint(tmp_path / "run" / LAST)["watch"]["unreadable"] == [str(data / "007.png")]
+
+
+def test_a_run_fails_beyond_one_per_cent(many, tmp_path):
+    data = tmp_path / "data"
+    shutil.copytree(many, data)
+    (data / "007.png").write_bytes(b"")
+    (data / "050.png").unlink()
+    (data / "050.png").symlink_to("nowhere")
+    with pytest.raises(RunFailed, match=r"2 of 120 images cannot be read, more than 1 % .*007.png.*050.png"):
+        main(flags(tmp_path, epochs=1, batch_size=24))
+    record = record_of(tmp_path)
+    assert record.status == "failed"
+    assert "2 of 120 images" in record.details["reason"]
+
+
+# --- Mistakes -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"data": "absent"}, ["there is no folder absent", "--data"]),
+        ({"data": str(ROOT / "pretrain" / "recipes")}, ["holds no images", ".jpg"]),
+        ({"batch_size": 25}, ["has 24 images, fewer than --batch-size 25"]),
+        ({"images": 25}, ["holds 24 images, fewer than --images 25"]),
+        ({"batch_size": 1}, ["--batch-size is 1", "at least 2"]),
+        ({"micro_batch": 3}, ["--micro-batch 3 does not divide the 8 images", "divisor"]),
+        ({"epochs": 3, "warmup_epochs": 5}, ["--warmup-epochs 5", "--epochs 3"]),
+        ({"precision": "fp61"}, ["--precision", "did you mean 'fp16'"]),
+        ({"device": "cuda"}, ["--device cuda was given but no GPU"]),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, dict) else "",
+)
+def test_a_mistake_is_told_in_one_sentence_and_nothing_is_written(completed, tmp_path, changes, words):
+    if changes.get("device") == "cuda" and torch.cuda.is_available():
+        pytest.skip("this machine has a GPU")
+    with pytest.raises(UserError) as told:
+        main(flags(tmp_path, **{"data": completed[0] / "data", **changes}))
+    assert all(word in str(told.value) for word in words), str(told.value)
+    assert "\n" not in str(told.value)
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_batch_that_the_processes_cannot_share_is_told_once(completed, tmp_path):
+    done = call(flags(tmp_path, completed[0] / "data", batch_size=9), processes=2)
+    assert done.returncode != 0
+    assert done.stderr.count("error: --batch-size 9 is not divisible by 2 processes") == 1
+    assert not (tmp_path / "run").exists()
+
+
+def test_other_processes_of_a_machine_leave_quietly(completed, tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("LOCAL_RANK", "1")
+    with pytest.raises(SystemExit) as left:
+        main(flags(tmp_path, "absent"))
+    assert left.value.code == 2
+    assert capsys.readouterr() == ("", "")
+
+
+# --- The plan -----------------------------------------------------------------------------------------------------
+
+
+def test_a_dry_run_prints_the_plan_and_writes_nothing(completed, tmp_path, monkeypatch, capsys):
+    arguments = [*flags(tmp_path, completed[0] / "data", images_per_second=3), "--dry-run"]
+    assert main(arguments) == 0
+    text = capsys.readouterr().out
+    for word in ("arch: resnet18", "iterations    6 =", "parameters", "GFLOP / image", "memory        about", "GiB"):
+        assert word in text
+    # 24 images in an epoch at 3 images/s: 8 s
+    assert "2 epochs 0.00444, 100 epochs 0.222, 400 epochs 0.889, 800 epochs 1.78" in text
+    assert list(tmp_path.iterdir()) == []
+    monkeypatch.setenv("RANK", "1")
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    assert main(arguments) == 0
+    assert capsys.readouterr().out == ""
+
+
+def test_a_dry_run_refuses_the_folder_of_another_run(copy):
+    with pytest.raises(UserError, match=r"belongs to another run \(config.epochs: 2 there, 3 here"):
+        main([*flags(copy, epochs=3, images_per_second=3), "--dry-run"])
+
+
+# --- Going on with a run ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"epochs": 3}, "config.epochs: 2 there, 3 here"),
+        ({"seed": 1}, "config.seed: 0 there, 1 here"),
+        ({"gamma": 0.5}, "config.gamma: 1.0 there, 0.5 here"),
+        ({"batch_size": 4}, "config.batch_size: 8 there, 4 here"),
+        ({"images": 16}, "images.count: 24 there, 16 here"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, dict) else "",
+)
+def test_another_run_is_not_continued(copy, changes, words):
+    before = (copy / "run" / LAST).read_bytes()
+    with pytest.raises(UserError, match="belongs to another run") as told:
+        main(flags(copy, **{"log_every": 2, "keep_epochs": 1, **changes}))
+    assert words in str(told.value)
+    assert (copy / "run" / LAST).read_bytes() == before
+
+
+def test_other_images_of_the_same_number_and_names_are_another_run(copy):
+    pictures(copy / "data", level=7)
+    with pytest.raises(UserError, match=r"belongs to another run \(images.fingerprint"):
+        main(flags(copy))
+
+
+def test_a_moved_folder_and_what_changes_no_result_may_differ(copy):
+    (copy / "data").rename(copy / "moved")
+    text = said_by(flags(copy, copy / "moved", workers=1, log_every=5, keep_every=1, checkpoint_minutes=1))
+    assert "this run is complete already" in text
+
+
+def test_no_resume_refuses_a_run_that_is_there(copy):
+    with pytest.raises(UserError, match="already holds this run"):
+        main([*flags(copy), "--no-resume"])
+
+
+def test_a_run_killed_before_its_record_gets_it_by_the_same_command(copy):
+    before = record_of(copy)
+    shutil.rmtree(copy / "records")
+    said_by(flags(copy, log_every=2, keep_epochs=1))
+    after = record_of(copy)
+    for name in ("id", "status", "metrics", "epochs", "weights_sha256", "data", "details"):
+        assert getattr(after, name) == getattr(before, name)
+    assert after.duration_seconds == load_checkpoint(copy / "run" / LAST)["seconds"]
+    (path,) = (copy / "records").glob("*.json")
+    content = path.read_bytes()
+    said_by(flags(copy, log_every=2, keep_epochs=1))
+    assert path.read_bytes() == content
+
+
+def test_a_damaged_checkpoint_is_named_and_not_overwritten(copy):
+    path = copy / "run" / LAST
+    path.write_bytes(path.read_bytes()[:50_000])
+    with pytest.raises(UserError, match=r"checkpoint.pth cannot be read .* Remove it to begin anew, or put a kept"):
+        main(flags(copy))
+    assert path.stat().st_size == 50_000
+
+
+def test_a_checkpoint_of_another_run_in_the_folder_is_refused(copy):
+    path = copy / "run" / LAST
+    content = load_checkpoint(path)
+    content["identity"]["config"]["gamma"] = 0.1
+    save_checkpoint(path, content)
+    with pytest.raises(UserError, match=r"checkpoint.pth is of another run than its folder"):
+        main(flags(copy))
+
+
+def test_a_kept_checkpoint_in_the_place_of_the_last_continues_from_there(completed, copy):
+    shutil.copy(copy / "run" / "checkpoint_0001.pth", copy / "run" / LAST)
+    assert "continuing at iteration 3 of 6 (epoch 1)" in said_by(flags(copy, log_every=2, keep_epochs=1))
+    first, second = (load_checkpoint(folder / "run" / LAST)["model"] for folder in (completed[0], copy))
+    assert all(torch.equal(value, second[name]) for name, value in first.items())
+
+
+# --- Runs that fail -----------------------------------------------------------------------------------------------
+
+
+def check_diverged(folder):
+    record = record_of(folder)
+    assert record.status == "diverged"
+    assert record.details["iteration"] == 3
+    assert record.details["lr_at_end"] > 1e28
+    assert "the loss is not finite at iteration 3" in record.details["reason"]
+    assert record.epochs == 1
+    # Step 1 has lr 0 in the warm-up and ends an epoch; the weights of step 2 are beyond float32, and are not written.
+    last = load_checkpoint(folder / "run" / LAST)
+    assert last["iteration"] == 1
+    assert all(torch.isfinite(value).all() for value in last["model"].values())
+
+
+DIVERGING = {"lr": 1e41, "epochs": 10, "warmup_epochs": 1.5, "batch_size": 24}
+
+
+def test_a_run_that_diverges_says_so_and_keeps_the_last_good_checkpoint(completed, tmp_path):
+    with pytest.raises(RunFailed, match=r"the loss is not finite at iteration 3 .* the last good checkpoint"):
+        main(flags(tmp_path, completed[0] / "data", **DIVERGING))
+    check_diverged(tmp_path)
+
+
+def test_processes_that_diverge_together_write_one_record(completed, tmp_path):
+    done = call(flags(tmp_path, completed[0] / "data", **DIVERGING), processes=2)
+    assert done.returncode == 1
+    assert done.stderr.count("failed: the loss is not finite at iteration 3") == 1
+    check_diverged(tmp_path)
+
+
+@pytest.fixture
+def short_window(monkeypatch):
+    """The signatures compare windows of 10 iterations instead of 50."""
+    monkeypatch.setattr(FailureSignatures.__init__, "__defaults__", (10, 0))
+
+
+def warnings_of(folder, data, **changes):
+    """Return the failure signatures in the record of a run, and what it said."""
+    text = said_by(flags(folder, data, **changes))
+    return record_of(folder).details["warnings"], text
+
+
+def test_black_images_collapse_and_leave_no_gradient(tmp_path):
+    found, text = warnings_of(tmp_path, pictures(tmp_path / "data", 16, level=0), epochs=1)
+    assert set(found) >= {"collapse of the backbone", "collapse of the projector", "vanishing gradient"}
+    assert text.count("warning: collapse of the backbone at iteration 1: effective rank 1.00") == 1
+
+
+def test_a_learning_rate_of_nothing_does_not_move_the_loss(completed, tmp_path, short_window):
+    found, _ = warnings_of(tmp_path, completed[0] / "data", lr=1e-9, batch_size=4, epochs=4, log_every=99)
+    assert list(found) == ["loss does not move"]
