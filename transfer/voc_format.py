@@ -105,7 +105,7 @@ def write_year(folder: Path, image_set: str, images: Iterable[tuple[Path, str]])
     shutil.rmtree(part, ignore_errors=True)
 
 
-def _read_list(listing: Path, digest) -> tuple[str, ...]:
+def _read_list(listing: Path, digest: "hashlib._Hash") -> tuple[str, ...]:
     try:
         raw = listing.read_bytes()
         lines = raw.decode("utf-8").splitlines()
