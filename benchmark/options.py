@@ -188,7 +188,7 @@ def _split(argv: list[str], fields: list["dataclasses.Field[Any]"]) -> tuple[lis
         elif flag in kinds or flag == "--config":
             if "=" not in word:
                 value = next(rest, None)
-                if value is None:
+                if value is None or value.startswith("--"):
                     raise UserError(f"{flag} needs a value. Run with --help for the options.")
             if flag in kinds and isinstance(kinds[flag].default, tuple) and not value.startswith("["):
                 value = f"[{value}]"

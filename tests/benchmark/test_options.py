@@ -81,6 +81,7 @@ def test_written_config_reads_back_equal(tmp_path):
         (["--epoch", "3"], "did you mean '--epochs'"),
         (["--epochs", "many"], "--epochs takes int, not 'many'"),
         (["--epochs"], "--epochs needs a value"),
+        (["--epochs", "--dry-run"], "--epochs needs a value"),
         (["--arch", "resnet5"], "did you mean 'resnet50'"),
         (["--config", "absent.yaml"], "no file absent.yaml"),
         (["--keep", "1,b"], "--keep"),
