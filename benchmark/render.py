@@ -7,7 +7,7 @@ import pandas as pd
 
 from benchmark.compare import Difference, Summary, difference
 from benchmark.records import RunRecord
-from benchmark.tables import METRICS, TASK_NAMES, MeasuredRow, Table, trouble
+from benchmark.tables import METHOD_NAMES, METRICS, TASK_NAMES, MeasuredRow, Table, trouble
 
 CSV_COLUMNS = (
     "protocol", "protocol_hash", "data", "overrides", "fraction", "origin", "method", "variant", "branch", "epochs",
@@ -27,10 +27,11 @@ def difference_text(found: Difference | None) -> str:
     """Return ``+0.4 ± 1.2, within noise (3 pairs)``: mean difference, half width of its 95 % interval, verdict."""
     if found is None:
         return ""
+    mean = round(found.mean, 1) + 0.0  # the sum turns -0.0 into 0.0
     if found.half_width is None:
-        return f"{found.mean:+.1f}, {found.verdict}"
+        return f"{mean:+.1f}, {found.verdict}"
     number = f"{found.n} pairs" if found.paired else "not paired"
-    return f"{found.mean:+.1f} ± {found.half_width:.1f}, {found.verdict} ({number})"
+    return f"{mean:+.1f} ± {found.half_width:.1f}, {found.verdict} ({number})"
 
 
 def cell_text(value: object) -> str:
@@ -148,7 +149,8 @@ def pretrain_markdown(records: list[RunRecord]) -> str:
         gamma = record.config.get("gamma")
         status = record.status if record.status == "completed" else trouble(record)
         hours = f"{record.duration_seconds / 3600:.2f}"
-        rows.append([record.method, str(record.epochs), str(record.seed), _number(gamma), *numbers, hours, status])
+        name = METHOD_NAMES.get(record.method, record.method)
+        rows.append([name, str(record.epochs), str(record.seed), _number(gamma), *numbers, hours, status])
     header = [
         "method",
         "epochs",
@@ -171,7 +173,8 @@ def classification_markdown(records: list[RunRecord]) -> str:
         epochs = "?" if record.epochs is None else str(record.epochs)
         status = record.status if record.status == "completed" else trouble(record)
         scores = [_number(linear.get("top1")), _number(knn.get("top1"))]
-        rows.append([str(record.data), record.method, epochs, str(record.seed), *scores, status])
+        name = METHOD_NAMES.get(record.method, record.method)
+        rows.append([str(record.data), name, epochs, str(record.seed), *scores, status])
     header = ["data", "method", "epochs", "seed", "linear top-1 ↑", "k-NN top-1 ↑", "status"]
     return "## Classification\n\n" + markdown(header, rows)
 

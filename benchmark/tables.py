@@ -46,7 +46,7 @@ WITHOUT_EPOCHS = ("random", "detectron2-random", "supervised-torchvision", "supe
 # Settings of a pre-training record that do not make another recipe: repeats, length, place and speed.
 NOT_RECIPE = (
     "seed", "epochs", "data", "output", "records", "resume", "dry_run", "images_per_second", "workers", "log_every",
-    "device", "keep_every", "keep_epochs",
+    "device", "keep_every", "keep_epochs", "checkpoint_minutes",
 )  # fmt: skip
 
 

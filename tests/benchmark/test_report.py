@@ -8,11 +8,13 @@ import sys
 import pytest
 
 from benchmark import report
+from benchmark.compare import Difference
 from benchmark.errors import UserError, run_command
 from benchmark.folder import ROOT
 from benchmark.published import PUBLISHED, read_published
 from benchmark.records import RunRecord
-from benchmark.tables import detection_tables
+from benchmark.render import difference_text
+from benchmark.tables import NOT_RECIPE, detection_tables
 
 
 def detection(identity, method, epochs, seed, box, mask, protocol="coco-c4-1x", data="coco", **changes):
@@ -188,6 +190,12 @@ def test_other_weights_are_no_repeats_unless_their_recipe_is_known_to_be_the_sam
     assert [(row.label, row.runs) for row in rows] == [("Kernel-SSL (gamma=0.5)", 1), ("Kernel-SSL (gamma=1.0)", 1)]
 
 
+def test_what_does_not_change_a_pretraining_makes_no_other_recipe():
+    from pretrain.config import NOT_IDENTITY
+
+    assert set(NOT_IDENTITY) <= set(NOT_RECIPE)
+
+
 def test_lengths_are_compared_within_one_recipe():
     sources = [pretrained("p", "a", 400), pretrained("q", "b", 800), pretrained("r", "c", 800, gamma=0.5)]
     runs = [tuned("x", "a", 400, 0, 38.0), tuned("y", "b", 800, 0, 38.5), tuned("z", "c", 800, 0, 20.0)]
@@ -229,6 +237,11 @@ def test_a_missing_value_is_blank_and_never_zero(tmp_path, capsys):
     assert line.split(" | ")[8:12] == ["", "", "", "29.3"]
     lines = csv.DictReader(io.StringIO((tmp_path / "out" / "tables" / "report.csv").read_text()))
     assert not [x for x in lines if x["origin"] == "measured" and (x["task"], x["metric"]) == ("segm", "AP")]
+
+
+def test_a_difference_that_rounds_to_nothing_has_no_sign():
+    assert difference_text(Difference(-0.04, 0.5, 3, True)) == "+0.0 ± 0.5, within noise (3 pairs)"
+    assert difference_text(Difference(-0.06, None, 1, False)) == "-0.1, one run: no interval"
 
 
 def test_swept_learning_rates_are_one_setting_beside_the_fixed_one():
