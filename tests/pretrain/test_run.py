@@ -17,6 +17,7 @@ from benchmark.folder import ROOT
 from benchmark.records import RunRecord
 from pretrain.checkpoint import BACKBONE, LAST, load_checkpoint, save_checkpoint
 from pretrain.hooks import FailureSignatures
+from pretrain.methods.kernel_ssl import KernelSSL
 from pretrain.run import main
 from tests.pretrain.runs import call, flags, pictures
 
@@ -322,7 +323,7 @@ def check_diverged(folder):
     assert all(torch.isfinite(value).all() for value in last["model"].values())
 
 
-DIVERGING = {"lr": 1e41, "epochs": 10, "warmup_epochs": 1.5, "batch_size": 24}
+DIVERGING = {"lr": 1e38, "weight_decay": 1e6, "epochs": 10, "warmup_epochs": 1.5, "batch_size": 24}
 
 
 def test_a_run_that_diverges_says_so_and_keeps_the_last_good_checkpoint(completed, tmp_path):
@@ -356,6 +357,17 @@ def test_black_images_collapse_and_leave_no_gradient(tmp_path):
     assert text.count("warning: collapse of the backbone at iteration 1: effective rank 1.00") == 1
 
 
-def test_a_learning_rate_of_nothing_does_not_move_the_loss(completed, tmp_path, short_window):
-    found, _ = warnings_of(tmp_path, completed[0] / "data", lr=1e-9, batch_size=4, epochs=4, log_every=99)
-    assert list(found) == ["loss does not move"]
+def test_a_loss_that_does_not_move_and_a_gradient_that_explodes(completed, tmp_path, short_window, monkeypatch):
+    """A learning rate of nothing; and a loss that is a million times itself in the last of 24 steps."""
+    terms, calls = KernelSSL.terms, []
+
+    def at_last_enormous(self, *features, with_details):
+        calls.append(None)
+        loss, *more = terms(self, *features, with_details=with_details)
+        return (loss * (1e6 if len(calls) == 24 else 1.0), *more)
+
+    monkeypatch.setattr(KernelSSL, "terms", at_last_enormous)
+    found, text = warnings_of(tmp_path, completed[0] / "data", lr=1e-9, batch_size=4, epochs=4, log_every=99)
+    assert set(found) == {"loss does not move", "exploding gradient"}
+    assert "warning: exploding gradient at iteration 24: its norm is" in text
+    assert found["loss does not move"].startswith("iteration 20: ")
