@@ -43,8 +43,8 @@ def load_checkpoint(path: str | Path) -> dict[str, Any]:
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # damaged files raise half a dozen kinds
-        first = " ".join(str(error).split())[:120]
-        raise UserError(f"{path} cannot be read as a checkpoint ({first}); it is damaged or not ours.") from None
+        kind = type(error).__name__
+        raise UserError(f"{path} cannot be read as a checkpoint ({kind}); it is damaged or not ours.") from None
     if not isinstance(content, dict) or "format_version" not in content:
         raise UserError(f"{path} is not a checkpoint of pretrain/run.py; convert others with transfer/convert.py.")
     if content["format_version"] != FORMAT_VERSION:
