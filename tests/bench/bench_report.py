@@ -1,7 +1,9 @@
 """Seconds to read 10,000 records (170 metrics each, as of COCO with its classes) and to write the whole report."""
 
 import contextlib
+import dataclasses
 import io
+import json
 import random
 import tempfile
 import time
@@ -24,12 +26,13 @@ def main() -> None:
 
 def _write_records(folder: Path) -> None:
     draw = random.Random(0)
+    folder.mkdir()
     names = ["AP", "AP50", "AP75", "APs", "APm", "APl", *[f"AP-{number}" for number in range(80)]]
     for number in range(RECORDS):
         method = draw.choice(METHODS)
         epochs = 0 if method == "random" else draw.choice((100, 200, 400, 800))
         metrics = {task: {name: draw.gauss(38, 0.3) for name in names} for task in ("bbox", "segm")}
-        RunRecord(
+        record = RunRecord(
             id=f"run-{number}",
             kind="detection",
             status="completed",
@@ -43,7 +46,9 @@ def _write_records(folder: Path) -> None:
             protocol_hash=str(number % 5),
             data="coco",
             details={"lr": 0.02},
-        ).write(folder)
+        )
+        # Not by its own write: 10,000 times fsync takes minutes.
+        (folder / f"{record.id}.json").write_text(json.dumps(dataclasses.asdict(record)), encoding="utf-8")
 
 
 def _seconds(records: Path) -> float:
