@@ -88,7 +88,7 @@ def main(kind: str, argv: list[str] | None, prog: str, description: str) -> int:
 
 def _silence() -> None:
     """Keep what libraries say about their own future, and users can do nothing about, off the screen."""
-    warnings.filterwarnings("ignore", message=".*(torch.jit|pkg_resources|torch.meshgrid|not writable).*")
+    warnings.filterwarnings("ignore", message=".*(torch.jit|pkg_resources|torch.meshgrid|not writable|worker processes in total).*")
     logging.getLogger("torch.fx._symbolic_trace").setLevel(logging.ERROR)
 
 
