@@ -51,8 +51,8 @@ def kernel_ssl_terms(
     """Return the loss with its terms (see ``kernel_ssl_loss``); `with_radius` adds the spectral radii for a log."""
     _check_shapes(online_1, online_2, target_1, target_2)
     with full_precision(online_1.device.type):
-        targets = [_unit_rows(target.detach(), options) for target in (target_1, target_2)]
-        onlines = [_unit_rows(online, options) for online in (online_1, online_2)]
+        targets = [_wide(target.detach(), options) for target in (target_1, target_2)]
+        onlines = [_wide(online, options) for online in (online_1, online_2)]
         bandwidth = _bandwidth(targets, options)
         # The views are crossed: target 2 with online 1, target 1 with online 2.
         pairs = [(targets[1], onlines[0]), (targets[0], onlines[1])]
@@ -72,16 +72,15 @@ def _check_shapes(*features: Tensor) -> None:
         raise ValueError("the loss needs at least 2 rows: one row centred is zero")
 
 
-def _unit_rows(x: Tensor, options: LossOptions) -> Tensor:
-    """L2-normalise rows in float32 or wider; the exact logarithm needs float64 (``eigen.py``)."""
-    wide = x.dtype == torch.float64 or options.logarithm == "exact"
-    return F.normalize(x.double() if wide else x.float(), dim=1)
+def _wide(x: Tensor, options: LossOptions) -> Tensor:
+    """Return features in float32 or wider; the exact logarithm needs float64 (``eigen.py``)."""
+    return x.double() if x.dtype == torch.float64 or options.logarithm == "exact" else x.float()
 
 
 def _bandwidth(targets: list[Tensor], options: LossOptions) -> Tensor | float | None:
     if options.kernel not in WITH_BANDWIDTH or options.bandwidth is not None:
         return options.bandwidth
-    return median_bandwidth(torch.cat(targets))
+    return median_bandwidth(F.normalize(torch.cat(targets), dim=1))
 
 
 def _pair(

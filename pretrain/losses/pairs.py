@@ -6,6 +6,7 @@ The gradient is computed together with the value, so backward is one multiplicat
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
@@ -13,14 +14,16 @@ from pretrain.loss_options import LossOptions
 from pretrain.losses import covariance, gram
 from pretrain.losses.gram import TermGradients
 from pretrain.losses.kernels import doubly_centred, kernel_matrix
+from pretrain.losses.rows import centred_unit_rows, gradient_by_features
 
 
 def linear_pair(target: Tensor, online: Tensor, options: LossOptions) -> tuple[Tensor, Tensor, Tensor]:
-    """Return (loss, uniformity, alignment) of unit-row matrices, (m, d), on the smaller side; the first has a gradient.
+    """Return (loss, uniformity, alignment) of features, (m, d), on the smaller side; the first has a gradient.
 
-    The two terms come unweighted; the loss is ``uniformity + gamma * alignment + HSIC addition``.
+    Features are float32 or float64, not yet normalised. The two terms come unweighted; the loss is
+    ``uniformity + gamma * alignment + HSIC addition``.
     """
-    return _LinearPair.apply(online - online.mean(0), target - target.mean(0), options)
+    return _LinearPair.apply(online, target, options)
 
 
 def kernel_pair(
@@ -30,7 +33,7 @@ def kernel_pair(
 
     The dimension of the kernel's feature space enters the value by a constant alone; d stands in for it.
     """
-    return _KernelPair.apply(online, target, options, bandwidth)
+    return _KernelPair.apply(F.normalize(online, dim=1), F.normalize(target, dim=1), options, bandwidth)
 
 
 def _weighted(terms: list[tuple[float, TermGradients]], name: str) -> Tensor | None:
@@ -112,27 +115,19 @@ def _sums(terms: list[tuple[float, TermGradients]]) -> tuple[Tensor, Tensor, Ten
 
 
 class _LinearPair(torch.autograd.Function):
-    """Loss of one pair of normalised, centred matrices; the gradient by `online` is computed in forward."""
+    """Loss of one pair of feature matrices; the gradient by `online` is computed in forward."""
 
     @staticmethod
     def forward(ctx: Any, online: Tensor, target: Tensor, o: LossOptions) -> tuple[Tensor, Tensor, Tensor]:
-        m, d = online.shape
-        needs_auto = o.alignment in ("mce", "hsic") or bool(o.hsic_weight)
-        if m <= d:
-            cross = (online @ target.mT).div_(m)
-            auto = (online @ online.mT).div_(m) if needs_auto else None
-            needs_targets = o.alignment == "hsic" or bool(o.hsic_weight)
-            targets = (target @ target.mT).div_(m) if needs_targets else None
-            terms = _gram_terms(cross, auto, targets, target.square().sum() / m, d, o)
-        else:
-            cross = (target.mT @ online).div_(m)
-            mce = o.alignment == "mce"
-            auto = (online.mT @ online).div_(m) if mce else None
-            terms = _covariance_terms(cross, auto, (target.mT @ target).div_(m) if mce else None, o)
+        centred = centred_unit_rows(online)
+        z, p = centred.rows, centred_unit_rows(target).rows
+        m, d = z.shape
+        terms = _gram_side(z, p, o) if m <= d else _covariance_side(z, p, o)
         loss, uniformity, alignment = _sums(terms)
         if ctx.needs_input_grad[0]:
             by_cross, by_auto = _weighted(terms, "by_cross"), _weighted(terms, "by_auto")
-            ctx.save_for_backward(_gradient_by_rows(online, target, by_cross, by_auto, m <= d))
+            gradient = _gradient_by_rows(z, p, by_cross, by_auto, m <= d)
+            ctx.save_for_backward(gradient_by_features(gradient, centred))
         ctx.mark_non_differentiable(uniformity, alignment)
         return loss, uniformity, alignment
 
@@ -143,19 +138,37 @@ class _LinearPair(torch.autograd.Function):
         return by_loss * gradient, None, None
 
 
-def _gradient_by_rows(
-    online: Tensor, target: Tensor, by_cross: Tensor | None, by_auto: Tensor | None, gram_side: bool
-) -> Tensor:
-    """Turn gradients by the two matrices into the gradient by the rows of `online`, (m, d)."""
-    m = len(online)
-    gradient = torch.zeros_like(online)
+def _gram_side(z: Tensor, p: Tensor, o: LossOptions) -> list[tuple[float, TermGradients]]:
+    """Return (weight, term) of centred unit rows by m x m matrices."""
+    m, d = z.shape
+    cross = (z @ p.mT).div_(m)
+    needs_targets = o.alignment == "hsic" or bool(o.hsic_weight)
+    needs_auto = needs_targets or o.alignment == "mce"
+    auto = (z @ z.mT).div_(m) if needs_auto else None
+    targets = (p @ p.mT).div_(m) if needs_targets else None
+    return _gram_terms(cross, auto, targets, torch.vdot(p.reshape(-1), p.reshape(-1)) / m, d, o)
+
+
+def _covariance_side(z: Tensor, p: Tensor, o: LossOptions) -> list[tuple[float, TermGradients]]:
+    """Return (weight, term) of centred unit rows by d x d matrices."""
+    m = len(z)
+    mce = o.alignment == "mce"
+    auto = (z.mT @ z).div_(m) if mce else None
+    return _covariance_terms((p.mT @ z).div_(m), auto, (p.mT @ p).div_(m) if mce else None, o)
+
+
+def _gradient_by_rows(z: Tensor, p: Tensor, by_cross: Tensor | None, by_auto: Tensor | None, gram_side: bool) -> Tensor:
+    """Turn gradients by the two matrices into the gradient by the rows `z`, (m, d). They are scaled in place."""
+    m = len(z)
+    gradient = None
     if by_cross is not None:
-        product = (by_cross, target) if gram_side else (target, by_cross)
-        gradient = torch.mm(*product).div_(m)
+        by_cross.div_(m)
+        gradient = by_cross @ p if gram_side else p @ by_cross
     if by_auto is not None:
-        product = (by_auto, online) if gram_side else (online, by_auto)
-        gradient = torch.addmm(gradient, *product, alpha=2.0 / m)
-    return gradient
+        by_auto.mul_(2.0 / m)
+        product = (by_auto, z) if gram_side else (z, by_auto)
+        gradient = torch.mm(*product) if gradient is None else gradient.addmm_(*product)
+    return torch.zeros_like(z) if gradient is None else gradient
 
 
 class _KernelPair(torch.autograd.Function):

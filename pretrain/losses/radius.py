@@ -3,10 +3,12 @@
 from collections.abc import Callable
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from pretrain.loss_options import LossOptions
 from pretrain.losses.kernels import doubly_centred, kernel_matrix
+from pretrain.losses.rows import centred_unit_rows
 from pretrain.losses.terms import LossTerms
 
 WARNING_FROM = 0.9
@@ -19,7 +21,7 @@ def spectral_radii(
     """Return the spectral radii of Q - I in the uniformity and the alignment term, the larger of the two pairs.
 
     Args:
-        pairs: (target, online) matrices of unit rows, (m, d).
+        pairs: (target, online) features, (m, d), not yet normalised.
         bandwidth: of the kernel, None where it has none.
 
     Returns None for a term that has no logarithm.
@@ -65,8 +67,9 @@ def _radius(online: Tensor, other: Tensor, o: LossOptions, bandwidth: Tensor | f
     """Return the spectral radius of C(other, online) + (mu - 1) I, without forming C for the linear kernel."""
     m, shift = len(online), o.mu - 1.0
     if o.kernel == "linear":
-        left, right = other - other.mean(0), online - online.mean(0)
+        left, right = centred_unit_rows(other).rows, centred_unit_rows(online).rows
         return spectral_radius(lambda v: left.mT @ (right @ v) / m + shift * v, left[0])
+    online, other = F.normalize(online, dim=1), F.normalize(other, dim=1)
     matrix = doubly_centred(kernel_matrix(online, other, o.kernel, bandwidth, o.degree)) / m
     return spectral_radius(lambda v: matrix @ v + shift * v, matrix[0])
 
