@@ -82,12 +82,22 @@ def alignment_taylor(
 
 
 def _add_inner_sums(total: Tensor, weight: Tensor, auto: Tensor, ladder: list[Tensor], a: list[float]) -> None:
-    """Add ``sum_{j>=2} a_j R_(j-2)`` to `total`, R_n = sum_i G^i D G^(n-i), by R_n = G R_(n-1) + D G^n."""
-    inner = weight
-    total.add_(inner, alpha=a[2])
-    for n in range(1, len(a) - 2):
-        product = weight @ ladder[n - 1]
-        inner = product + product.mT if n == 1 else torch.addmm(product, auto, inner)
+    """Add ``sum_{j>=2} a_j R_(j-2)`` to `total`, R_n = sum_i G^i D G^(n-i), D and G symmetric.
+
+    R_1 = D G + (D G)'; R_2 = H + H' with H = (D G + (D G)' / 2) G, one product instead of two, since order 4 is the
+    default; from there R_n = G R_(n-1) + D G^n.
+    """
+    total.add_(weight, alpha=a[2])
+    if len(a) > 3:
+        first = weight @ auto
+        inner = first + first.mT
+        total.add_(inner, alpha=a[3])
+    if len(a) > 4:
+        half = first.add_(first.mT.clone(), alpha=0.5) @ auto
+        inner = half + half.mT
+        total.add_(inner, alpha=a[4])
+    for n in range(3, len(a) - 2):
+        inner = torch.addmm(weight @ ladder[n - 1], auto, inner)
         total.add_(inner, alpha=a[n + 2])
 
 
