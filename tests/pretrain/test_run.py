@@ -192,10 +192,10 @@ def test_a_mistake_is_told_in_one_sentence_and_nothing_is_written(completed, tmp
     assert not (tmp_path / "run").exists()
 
 
-def test_a_batch_that_the_processes_cannot_share_is_told_once(completed, tmp_path):
-    done = call(flags(tmp_path, completed[0] / "data", batch_size=9), processes=2)
-    assert done.returncode != 0
-    assert done.stderr.count("error: --batch-size 9 is not divisible by 2 processes") == 1
+def test_a_batch_that_the_processes_cannot_share(completed, tmp_path, monkeypatch):
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(UserError, match="--batch-size 9 is not divisible by 2 processes"):
+        main(flags(tmp_path, completed[0] / "data", batch_size=9))
     assert not (tmp_path / "run").exists()
 
 

@@ -15,6 +15,7 @@ from pretrain.views import ViewSettings
 from tests.pretrain.runs import config, pictures
 
 CPU = torch.device("cpu")
+TINY = {"image_size": 16, "batch_size": 2}  # fp16 takes seconds a step on CPUs
 
 
 @pytest.fixture(scope="module")
@@ -85,7 +86,7 @@ def test_steps_change_everything_but_the_frozen_bias(paths):
     ("precision", "dtype"), [("fp32", torch.float32), ("bf16", torch.bfloat16), ("fp16", torch.float16)]
 )
 def test_precision_of_network_and_loss(paths, precision, dtype):
-    trainer = started(paths, precision=precision)
+    trainer = started(paths, precision=precision, **TINY)
     seen = []
     trainer.branches.encoder.conv1.register_forward_hook(lambda m, i, out: seen.append(out.dtype))
     terms = trainer.method.terms
@@ -136,7 +137,7 @@ def test_a_bad_step_is_not_taken(paths, terms, what, precision):
 
 
 def test_fp16_passes_over_an_overflow_and_lowers_its_scale(paths):
-    trainer = started(paths, precision="fp16", warmup_epochs=0.0)
+    trainer = started(paths, precision="fp16", warmup_epochs=0.0, **TINY)
     trainer.scaler = torch.amp.GradScaler("cpu", init_scale=2.0**60)
     before = {name: p.detach().clone() for name, p in trainer.branches.online().named_parameters()}
     steps(trainer, 1)
@@ -148,11 +149,11 @@ def test_fp16_passes_over_an_overflow_and_lowers_its_scale(paths):
 
 def test_fp16_stops_when_no_overflow_explains_the_gradient(paths):
     """A scale of 1 multiplies nothing: a gradient that is no number then is the run's own."""
-    trainer = started(paths, precision="fp16", warmup_epochs=0.0, epochs=10)
-    trainer.scaler = torch.amp.GradScaler("cpu", init_scale=4.0)
+    trainer = started(paths, precision="fp16", warmup_epochs=0.0, **TINY)
+    trainer.scaler = torch.amp.GradScaler("cpu", init_scale=2.0)
     trainer.method = SimpleNamespace(terms=gradient_that_is_nan)
-    with pytest.raises(Diverged, match="the gradient is not finite at iteration 3 "):
-        steps(trainer, 20)
+    with pytest.raises(Diverged, match="the gradient is not finite at iteration 2 "):
+        steps(trainer, 5)
 
 
 def test_state_restored_in_the_middle_goes_on_bit_by_bit(paths):
