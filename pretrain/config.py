@@ -10,6 +10,7 @@ from pretrain.loss_options import ALIGNMENTS, KERNELS, LOGARITHMS, UNIFORMITIES,
 METHODS = ("kernel_ssl",)
 ARCHITECTURES = ("resnet18", "resnet50")
 BASE_BATCH = 256  # the learning rate is given for this batch and scaled linearly
+MAX_LR = 3e38  # float32's range
 # What may differ between the parts of one run: they change where it runs and what it prints, not what it computes.
 # The path of the images may differ too: the images themselves are part of the identity.
 NOT_IDENTITY = (
@@ -98,6 +99,8 @@ class PretrainConfig:
                 raise UserError(f"--{name.replace('_', '-')} is {getattr(self, name)}; it must be 0 or more.")
         if not 0 <= self.ema <= 1:
             raise UserError(f"--ema is {self.ema}; it must lie between 0 and 1.")
+        if self.scaled_lr > MAX_LR:
+            raise UserError(f"--lr is {self.lr:g}, times batch / 256 more than float32 holds; give a smaller one.")
         if self.batch_size < 2:
             raise UserError("--batch-size is 1; the loss compares images, so give at least 2.")
         if self.warmup_epochs is not None and not 0 <= self.warmup_epochs < self.epochs:

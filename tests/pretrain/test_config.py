@@ -163,6 +163,7 @@ def test_a_short_run_warms_up_for_a_tenth():
         (["--epochs=many"], ["--epochs takes int", "'many'"]),
         (["--lr=-1"], ["--lr is -1", "above 0"]),
         (["--lr=.nan"], ["--lr is nan"]),
+        (["--lr=1e41"], ["--lr is 1e+41", "more than float32 holds"]),
         (["--ema=1.5"], ["--ema is 1.5", "between 0 and 1"]),
         (["--image-size=0"], ["--image-size is 0"]),
         (["--workers=-1"], ["--workers is -1", "0 or more"]),
