@@ -8,6 +8,7 @@ layouts; ``formats.py`` finds them, ``reading.py`` opens files without executing
 """
 
 import io
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from transfer.reading import Contents
 
 AUTHOR = "ssl-detection-benchmark"
+_SUFFIXES = re.compile(r"(?<=.)(\.(pth|pt|tar|ckpt|pkl|safetensors|torch|bin))+$")
 AT = "at:"  # --layout at:ADDRESS takes the backbone at an address that no layout has
 SOURCE_KEYS = {
     "sha256": str, "layout": str, "branch": str, "method": str, "epoch": int, "total_epochs": int, "seed": int,
@@ -174,13 +176,15 @@ def _faults(backbone: "Backbone") -> list[str]:
     ]
     no_numbers = [own(name) for name, tensor in tensors.items() if not tensor.is_floating_point()]
     not_finite = [own(n) for n, t in tensors.items() if t.is_floating_point() and not t.isfinite().all()]
+    negative = [own(n) for n, t in tensors.items() if n.endswith("running_var") and (t < 0).any()]
     faults = {
         "missing": missing,
-        "unexpected": backbone.strange,
+        "unexpected": backbone.strange + (backbone.others if missing else []),
         "misshaped": misshaped,
         "given twice with different values": [own(name) for name in backbone.collisions],
         "not floating point": no_numbers,
         "not finite (NaN or infinity)": not_finite,
+        "negative, which no variance is": negative,
     }
     listed = {fault: shorten(names, own if fault == "missing" else str) for fault, names in faults.items()}
     return [f"{len(faults[fault])} {fault}: {text}" for fault, text in listed.items() if text]
@@ -289,7 +293,9 @@ def inspect_file(path: str | Path, *, branch: str, layout: str | None, trust: bo
     rows.append(("layout", " + ".join(layouts)))
     for backbone in found:
         faults = _faults(backbone)
-        state = "; ".join(faults) if faults else "265 of 265, all shapes right"
+        state = "265 of 265, all shapes right"
+        if faults:
+            state = f"{'; '.join(faults)}; it looks like {_likeness(contents, backbone)}"
         if backbone.layout is None:
             state += f"; take it by --layout {AT}{backbone.address}"
         rows.append((_branch(backbone, contents, "unknown branch"), f"under {backbone.title}: {state}"))
@@ -298,7 +304,8 @@ def inspect_file(path: str | Path, *, branch: str, layout: str | None, trust: bo
     try:
         backbone = choose_backbone(contents, path, branch, layout)
     except UserError as error:
-        return _table([*rows, ("conversion", f"refused: {error}")])
+        rows.append(("conversion", f"refused: {error}"))
+        backbone = found[0]
     source = source_of(contents, backbone, path, branch)
     rows += [(key, str(source[key]) if source[key] is not None else "unknown") for key in ("method", "epoch")]
     rows.append(("total epochs", str(source["total_epochs"]) if source["total_epochs"] is not None else "unknown"))
@@ -318,13 +325,13 @@ def write_converted(path: str | Path, content: dict[str, Any], *, overwrite: boo
 
     path, buffer = Path(path), io.BytesIO()
     torch.save(content, buffer)
-    if path.is_dir():
-        raise UserError(f"{path} is a folder; give --output the name of a file.")
-    if path.exists() and not overwrite:
-        if path.read_bytes() == buffer.getvalue():
-            return False
-        raise UserError(f"{path} holds something else; choose another --output or give --overwrite.")
     try:
+        if path.is_dir():
+            raise UserError(f"{path} is a folder; give --output the name of a file.")
+        if path.exists() and not overwrite:
+            if path.read_bytes() == buffer.getvalue():
+                return False
+            raise UserError(f"{path} holds something else; choose another --output or give --overwrite.")
         write_bytes(path, buffer.getvalue())
     except OSError as error:
         raise UserError(f"{path} cannot be written ({error.strerror}); choose another --output.") from None
@@ -341,7 +348,7 @@ def main(argv: list[str] | None = None) -> int:
     if config.inspect:
         print(inspect_file(path, branch=config.branch, layout=config.layout, trust=config.trust))
         return 0
-    output = Path(config.output) if config.output else path.with_name(path.name.split(".")[0] + ".detectron2.pth")
+    output = Path(config.output) if config.output else path.with_name(_SUFFIXES.sub("", path.name) + ".detectron2.pth")
     if output.resolve() == path.resolve():
         raise UserError(f"--output {output} is the checkpoint itself; choose another name.")
     content = convert_checkpoint(path, branch=config.branch, layout=config.layout, trust=config.trust)

@@ -20,6 +20,7 @@ WRAPPERS = ("module", "_orig_mod")
 CONTAINERS = ("state_dict", "model", "model_state", "model_state_dict", "network", "net")
 NOT_A_MODEL = re.compile(r"optim|scheduler|scaler|^rng|^callbacks$|^meters$")
 DEEPEST = 12  # containers within containers; a pickle may hold itself
+HEADS = re.compile(r"fc\.|\w*(head|proj|pred|class|queue)|prototypes|neck|memory")  # what may stand beside a ResNet
 FEWEST_TENSORS = 20  # under one address, to be called a backbone with tensors missing rather than something else
 
 
@@ -55,6 +56,7 @@ class Layout:
 
 _LIGHTNING_EPOCH = ("loops.fit_loop.epoch_progress.current.processed", 0)
 _LIGHTNING_TOTAL = ("hyper_parameters.max_epochs", "hyper_parameters.epochs")
+_LIGHTLY_SIGNS = ("in:state_dict", "key:pytorch-lightning_version", "root:projection_head", "naming:numbered")
 _AVERAGED = r"(state_dict_ema|model_ema|ema)"
 
 LAYOUTS = (
@@ -96,9 +98,15 @@ LAYOUTS = (
     ),
     Layout(
         "lightly", "lightly (Lightning)", "backbone|student_backbone", "backbone_momentum|teacher_backbone",
-        signs=("in:state_dict", "key:pytorch-lightning_version", "root:projection_head", "naming:numbered",
-               "root:backbone_momentum"),
+        signs=(*_LIGHTLY_SIGNS, "root:backbone_momentum", "root:teacher_backbone"),
         epoch=_LIGHTNING_EPOCH, total=_LIGHTNING_TOTAL,
+    ),
+    # Its ImageNet benchmarks of MoCo v2, DINO and TiCo call the averaged encoder ``backbone``.
+    Layout(
+        "lightly-averaged", "lightly's MoCo v2, DINO and TiCo benchmarks", "query_backbone|student_backbone",
+        "backbone",
+        signs=(*_LIGHTLY_SIGNS, "root:query_backbone", "root:student_backbone"),
+        epoch=_LIGHTNING_EPOCH, total=_LIGHTNING_TOTAL, needs_sign=True,
     ),
     Layout(
         "mmselfsup", "MMSelfSup / OpenSelfSup", r"backbone|encoder_q\.0|online_net\.0",
@@ -106,7 +114,9 @@ LAYOUTS = (
         signs=("in:state_dict", "key:meta", "root:neck", "root:head"), epoch=("meta.epoch", 0),
     ),
     Layout(
-        "vissl", "VISSL", r"(.*\.)?_feature_blocks", signs=("key:classy_state_dict",), epoch=("train_phase_idx", 1),
+        "vissl", "VISSL", r"(?!(.*\.)?moco_encoder\.)(.*\.)?_feature_blocks",
+        r"(.*\.)?moco_encoder\.(.*\.)?_feature_blocks",
+        signs=("key:classy_state_dict",), epoch=("train_phase_idx", 1),
     ),
     Layout("detectron2", "Detectron2, or a file of this converter", "", naming="detectron2", signs=("key:__author__",)),
 )  # fmt: skip
@@ -123,6 +133,7 @@ class Backbone:
         naming: how its tensors are called.
         tensors: torchvision's name -> tensor, as stored.
         strange: names under the address that belong to a ResNet's body, but to no ResNet-50's.
+        others: names under the address that belong to no known head either; harmless unless tensors are missing.
         collisions: names that two different tensors claim once the wrappers are cut.
         facts: see ``facts_of``.
         layout, branch: filled by ``identify``; None for an address that no layout has.
@@ -133,6 +144,7 @@ class Backbone:
     naming: Naming
     tensors: dict[str, Tensor] = field(default_factory=dict)
     strange: list[str] = field(default_factory=list)
+    others: list[str] = field(default_factory=list)
     collisions: list[str] = field(default_factory=list)
     facts: set[str] = field(default_factory=set)
     layout: Layout | None = None
@@ -162,11 +174,11 @@ def walk(content: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, 
 
 
 def normalised(path: tuple[str, ...]) -> str:
-    """Return the dotted name of a path of keys without wrappers anywhere and containers in front."""
+    """Return the dotted name of a path of keys without wrappers anywhere and containers in front; may be empty."""
     parts = [part for key in path for part in key.split(".") if part not in WRAPPERS]
     while len(parts) > 1 and parts[0] in CONTAINERS:
         parts.pop(0)
-    if parts[0] == "classy_state_dict":
+    if parts[:1] == ["classy_state_dict"]:
         parts = [part for part in parts if part not in CONTAINERS]
     return ".".join(parts)
 
@@ -199,6 +211,13 @@ def find_backbones(content: Any, metadata: Mapping[str, str]) -> list[Backbone]:
         start = f"{backbone.address}." if backbone.address else ""
         own = [(name, backbone.naming.bare(name.removeprefix(start))) for name in names[None] if name.startswith(start)]
         backbone.strange += [name for name, bare in own if backbone.naming.is_body(bare)]
+        if backbone.naming.name != "detectron2":  # whole detectors have many parts
+            elsewhere = tuple(f"{other.address}." for other in backbones if len(other.address) > len(backbone.address))
+            backbone.others = [
+                name
+                for name, bare in own
+                if name not in backbone.strange and not HEADS.match(bare) and not name.startswith(elsewhere)
+            ]
         backbone.facts |= facts | {"naming:" + backbone.naming.name}
         identify(backbone)
     return sorted(backbones, key=lambda backbone: -len(backbone.tensors))

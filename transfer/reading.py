@@ -41,13 +41,17 @@ def read_file(path: str | Path, *, trust: bool = False) -> Contents:
         trust: execute what the file's pickle asks for. Only for files whose author you trust.
 
     Raises:
-        UserError: no such file, damaged, none of the three kinds, or it names a global that is not on the list.
+        UserError: no such file, not readable, damaged, none of the three kinds, or it names a global that is not on the
+            list.
     """
     path = Path(path)
-    if not path.is_file():
-        raise UserError(f"there is no file {path}; give the path of a checkpoint.")
-    with open(path, "rb") as file:
-        start = file.read(128)
+    try:
+        if not path.is_file():
+            raise UserError(f"there is no file {path}; give the path of a checkpoint.")
+        with open(path, "rb") as file:
+            start = file.read(128)
+    except OSError as error:
+        raise UserError(f"{path} cannot be read ({error.strerror}); give the path of a checkpoint.") from None
     if start.startswith((ZIP_MAGIC, LEGACY_TORCH_MAGIC)):
         return Contents(_read_torch(path, trust), "torch", {})
     if start.startswith(PICKLE_MAGIC):
@@ -82,19 +86,41 @@ def _read_safetensors(path: Path) -> Contents:
         raise UserError(f"{path} is damaged ({_short(error)}); download or copy it again.") from None
 
 
-def _numpy_scalar(dtype: np.dtype, data: bytes = b"") -> np.generic:
+class _PlainDtype:
+    """A pickled numpy dtype of numbers or text.
+
+    Not numpy's own: its ``__setstate__`` believes a forged state, after which numpy takes a stranger's bytes for
+    pointers to objects. Of the state only the order of bytes is read.
+    """
+
+    def __init__(self, code: str, align: bool = False, copy: bool = True):
+        self.plain = np.dtype(code) if isinstance(code, str) else np.dtype(object)
+        if self.plain.kind not in NUMERIC_KINDS:
+            raise pickle.UnpicklingError("numpy values that are neither numbers nor text")
+
+    def __setstate__(self, state: tuple) -> None:
+        self.plain = self.plain.newbyteorder(state[1])
+
+
+def _plain(dtype: Any) -> np.dtype:
+    if not isinstance(dtype, _PlainDtype):
+        raise pickle.UnpicklingError("numpy values of no dtype")
+    return dtype.plain
+
+
+def _numpy_scalar(dtype: _PlainDtype, data: bytes = b"") -> np.generic:
     """Rebuild a pickled numpy scalar; objects, which numpy would take as they come, are refused."""
-    if not isinstance(dtype, np.dtype) or dtype.kind not in NUMERIC_KINDS or not isinstance(data, (bytes, str)):
+    if not isinstance(data, (bytes, str)):
         raise pickle.UnpicklingError("a numpy scalar that is no number")
     data = data.encode("latin1") if isinstance(data, str) else data
-    return np.frombuffer(data, dtype=dtype, count=1)[0]
+    return np.frombuffer(data, dtype=_plain(dtype), count=1)[0]
 
 
 def _allowed_in_torch_files() -> list:
     """Return what ``weights_only`` reads beyond tensors: numpy scalars (by the names of numpy 1 and 2), Namespace."""
     modules = ("numpy.core.multiarray", "numpy._core.multiarray")
-    dtypes = [getattr(np.dtypes, name) for name in np.dtypes.__all__ if name not in ("ObjectDType", "VoidDType")]
-    return [*[(_numpy_scalar, f"{module}.scalar") for module in modules], np.dtype, *dtypes, argparse.Namespace]
+    scalars = [(_numpy_scalar, f"{module}.scalar") for module in modules]
+    return [*scalars, (_PlainDtype, "numpy.dtype"), argparse.Namespace]
 
 
 def _read_torch(path: Path, trust: bool) -> Any:
@@ -138,7 +164,7 @@ class _DetectronUnpickler(pickle.Unpickler):
         elif module in ("numpy.core.numeric", "numpy._core.numeric"):
             known = {"_frombuffer": _array_from_buffer}
         elif module == "numpy":
-            known = {"ndarray": np.ndarray, "dtype": np.dtype}
+            known = {"ndarray": _NDARRAY, "dtype": _PlainDtype}
         elif module == "collections":
             known = {"OrderedDict": dict}
         elif module == "_codecs":
@@ -154,12 +180,23 @@ class _ForbiddenGlobal(Exception):
     """A pickle named a global that is not on the list."""
 
 
-def _empty_array(kind: type, shape: tuple, dtype: bytes) -> np.ndarray:
-    return np.ndarray.__new__(np.ndarray, (0,), "b")  # filled by the array's own __setstate__
+_NDARRAY = object()  # stands for numpy's class where a pickle names it; calling that could make arrays of pointers
 
 
-def _array_from_buffer(data: Any, dtype: np.dtype, shape: tuple, order: str) -> np.ndarray:
-    return np.frombuffer(data, dtype=dtype).reshape(shape, order=order)
+class _PlainArray(np.ndarray):
+    """An array of numbers or text that is being unpickled."""
+
+    def __setstate__(self, state: tuple) -> None:
+        *version, shape, dtype, fortran, data = state
+        super().__setstate__((*version, shape, _plain(dtype), fortran, data))
+
+
+def _empty_array(kind: Any, shape: tuple, dtype: bytes) -> np.ndarray:
+    return np.ndarray.__new__(_PlainArray, (0,), "b")  # filled by its __setstate__
+
+
+def _array_from_buffer(data: Any, dtype: _PlainDtype, shape: tuple, order: str) -> np.ndarray:
+    return np.frombuffer(data, dtype=_plain(dtype)).reshape(shape, order=order)
 
 
 def _latin1(text: str, encoding: str = "latin1") -> bytes:

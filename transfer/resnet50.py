@@ -155,7 +155,9 @@ def looks_like(shapes: Mapping[str, tuple[int, ...]]) -> str:
         return "a Vision Transformer (ViT)"
     if re.search(r"dwconv|stages\.\d\.blocks|features\.\d\.\d\.block\.\d", names):
         return "a ConvNeXt or similar"
-    return _which_resnet(shapes) or f"no ResNet (it has {', '.join(list(shapes)[:3])}, ...)"
+    return (
+        _which_resnet(shapes) or f"no ResNet (it has {', '.join(filter(None, list(shapes)[:3])) or 'one tensor'}, ...)"
+    )
 
 
 def _which_resnet(shapes: Mapping[str, tuple[int, ...]]) -> str:
@@ -170,7 +172,7 @@ def _which_resnet(shapes: Mapping[str, tuple[int, ...]]) -> str:
             stage = int(found[1] or (found[2] and int(found[2]) - 1) or int(found[3]) - 3)
             blocks.setdefault(stage, set()).add(int(found[4]))
             own[f"{stage}.{found[4]}.{found[5]}{found[6]}"] = shape
-        elif re.search(r"(^|\.)(conv1|stem\.conv1)\.weight$", name):
+        elif re.search(r"(^|\.)(conv1|conv1\.0|stem\.conv1)\.weight$", name):
             own.setdefault("stem", shape)
     if not blocks:
         return ""

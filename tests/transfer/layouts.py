@@ -199,6 +199,25 @@ FILES: dict[str, tuple[str, Builder, bool, tuple]] = {
         lambda a, b: lightning(under("backbone.", numbered(a)) | under("backbone_momentum.", numbered(b))),
         True, (None, 400, None),
     ),
+    "lightly's MoCo benchmark": (
+        "lightly-averaged",
+        lambda a, b: lightning(
+            under("query_backbone.", without_head(a)) | under("backbone.", without_head(b))
+            | {f"{side}projection_head.layers.0.weight": torch.ones(2, 2) for side in ("", "query_")}),
+        True, (None, 400, None),
+    ),
+    "lightly's DINO benchmark": (
+        "lightly-averaged",
+        lambda a, b: lightning(
+            under("student_backbone.", numbered(a)) | under("backbone.", numbered(b))
+            | {f"{side}projection_head.layers.0.weight": torch.ones(2, 2) for side in ("", "student_")}),
+        True, (None, 400, None),
+    ),
+    "lightly's teacher": (
+        "lightly",
+        lambda a, b: lightning(under("student_backbone.", without_head(a)) | under("teacher_backbone.", b)),
+        True, (None, 400, None),
+    ),
     "mmselfsup": (
         "mmselfsup",
         lambda a, b: {
@@ -208,6 +227,10 @@ FILES: dict[str, tuple[str, Builder, bool, tuple]] = {
         True, (None, 200, None),
     ),
     "vissl": ("vissl", lambda a, b: vissl(a), False, (None, 400, None)),
+    "vissl moco": (
+        "vissl", lambda a, b: vissl(a) | {"loss": under("moco_encoder.trunk._feature_blocks.", b)}, True,
+        (None, 400, None),
+    ),
     "pycontrast": (
         "pycontrast",
         lambda a, b: {

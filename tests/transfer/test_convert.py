@@ -146,6 +146,17 @@ def test_a_renamed_key_is_missing_and_named(name, tmp_path):
         convert_checkpoint(saved(spoil(content), tmp_path))
 
 
+@pytest.mark.parametrize("name", ["layr2.1.bn2.weight", "extra.weight", "LAYER2.1.bn2.weight"])
+def test_a_name_that_is_no_part_of_any_resnet_is_listed_when_one_is_missing(name, tmp_path):
+    state = with_projector(ONLINE)
+    state[name] = state.pop("layer2.1.bn2.weight")
+    path = saved({"state_dict": under("module.encoder.", state)}, tmp_path)
+    with pytest.raises(UserError, match=rf"1 missing: layer2\.1\.bn2\.weight; 1 unexpected: encoder\.{name}; it looks"):
+        convert_checkpoint(path)
+    whole = {"state_dict": under("module.encoder.", with_projector(ONLINE) | {name: torch.ones(3)})}
+    assert is_exactly(convert_checkpoint(saved(whole, tmp_path)), ONLINE)
+
+
 def _keys(content):
     for key, value in content.items():
         yield str(key)
@@ -173,6 +184,8 @@ def test_a_dropped_stage_is_named(stage, tmp_path):
         ({"epoch": 3}, "a file without tensors"),
         ({"a": torch.ones(3)}, "no ResNet (it has a, ...)"),
         ([1, 2], "a file without tensors"),
+        (torch.ones(3), "no ResNet (it has one tensor, ...)"),
+        ({"module": torch.ones(3)}, "no ResNet (it has one tensor, ...)"),
     ],
 )
 def test_nothing_in_it(content, likeness, tmp_path):
@@ -203,6 +216,7 @@ def test_a_vision_transformer_is_named(tmp_path):
         ("layer1.0.conv2.weight", torch.ones(64, 64, 1, 1), r"1 misshaped: layer1.0.conv2.weight \(64, 64, 1, 1\) ins"),
         ("layer2.0.bn1.running_var", torch.full((128,), float("nan")), r"1 not finite.*: layer2.0.bn1.running_var"),
         ("layer2.0.bn1.weight", torch.full((128,), float("inf")), r"1 not finite.*: layer2.0.bn1.weight"),
+        ("layer2.0.bn1.running_var", -torch.ones(128), r"1 negative, which no variance is: layer2.0.bn1.running_var"),
         ("layer2.0.bn1.weight", torch.ones(128, dtype=torch.int64), r"1 not floating point: layer2.0.bn1.weight"),
         (
             "layer1.0.conv1.weight",
@@ -332,6 +346,16 @@ def test_inspect_of_files_that_cannot_be_converted(tmp_path, capsys):
     assert "take it by --layout at:slow" in capsys.readouterr().out
 
 
+def test_inspect_tells_likeness_and_epochs_of_what_is_refused(tmp_path, capsys):
+    small = torchvision.models.resnet18().state_dict()
+    assert main([str(saved({"epoch": 7, "state_dict": under("module.encoder_k.", small)}, tmp_path)), "--inspect"]) == 0
+    told = capsys.readouterr().out
+    assert "it looks like MoCo v1 / v2 with ResNet-18" in told
+    assert "refused: " in told
+    assert "has no online branch" in told
+    assert "method          moco\nepoch           7\ntotal epochs    unknown" in told
+
+
 def call(*arguments, folder):
     script = str(ROOT / "transfer" / "convert.py")
     return subprocess.run([sys.executable, script, *arguments], capture_output=True, text=True, cwd=folder, timeout=120)
@@ -359,6 +383,29 @@ def test_another_file_is_not_overwritten_unasked(tmp_path, capsys):
     assert main([str(path), "--branch", "momentum", "--overwrite"]) == 0
     with pytest.raises(UserError, match="the checkpoint itself"):
         main([str(path), "--output", str(path)])
+
+
+@pytest.mark.parametrize("name", ["n" * 300, "file.pth/x.pth"])
+def test_an_output_that_cannot_be_written(name, tmp_path):
+    path = saved(MOCO, tmp_path)
+    with pytest.raises(UserError, match="cannot be written"):
+        main([str(path), "--output", str(tmp_path / name)])
+    assert [item.name for item in tmp_path.iterdir()] == ["file.pth"]
+
+
+@pytest.mark.parametrize(
+    ("name", "written"),
+    [
+        ("lr0.1.pth", "lr0.1.detectron2.pth"),
+        ("epoch=99-step=1.5.ckpt", "epoch=99-step=1.5.detectron2.pth"),
+        ("R-50.pkl", "R-50.detectron2.pth"),
+        (".hidden.pth", ".hidden.detectron2.pth"),
+        ("with space \u00fc", "with space \u00fc.detectron2.pth"),
+    ],
+)
+def test_the_default_output_has_the_checkpoint_s_name(name, written, tmp_path):
+    assert main([str(saved(MOCO, tmp_path, name))]) == 0
+    assert sorted(item.name for item in tmp_path.iterdir()) == sorted([name, written])
 
 
 def test_mistakes_on_the_command_line(tmp_path):

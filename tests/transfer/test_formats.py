@@ -95,3 +95,5 @@ def test_likeness_of_odd_files():
     partial = {name: shape for name, shape in expected_shapes().items() if not name.startswith("layer3")}
     assert looks_like(partial) == "a ResNet-50 without layer3"
     assert looks_like({"fc.weight": (3, 4)}).startswith("no ResNet")
+    deep = {name: shape for name, shape in expected_shapes().items() if name != "conv1.weight"}
+    assert "3x3 stem" in looks_like(deep | {"conv1.0.weight": (32, 3, 3, 3)})

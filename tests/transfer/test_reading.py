@@ -118,6 +118,66 @@ def test_with_trust_a_class_that_is_not_installed_becomes_a_shell(tmp_path):
     assert torch.equal(content["t"], torch.ones(2))
 
 
+def _name(module, name):
+    """Return the opcodes that push a global (pickle protocol 4)."""
+    return b"".join(b"\x8c" + bytes([len(word)]) + word.encode() for word in (module, name)) + b"\x93"
+
+
+def _dtype(code, state):
+    return _name("numpy", "dtype") + b"\x8c" + bytes([len(code)]) + code + b"\x89\x88\x87R" + state
+
+
+_POINTERS = b"C\x10" + b"A" * 16  # the bytes that would become two pointers to objects
+_OBJECTS = _dtype(b"O8", b"(K\x03\x8c\x01|NNNJ\xff\xff\xff\xffJ\xff\xff\xff\xffK?tb")
+_FIELD = b"\x8c\x01a\x85}\x8c\x01a" + _dtype(b"O8", b"") + b"K\x00\x86s"
+# A record of a pointer whose state says that it holds no objects, which numpy believes.
+_FORGED = _dtype(b"V8", b"(K\x03\x8c\x01|N" + _FIELD + b"K\x08K\x01K\x00tb")
+
+
+@pytest.mark.parametrize(
+    "pickled",
+    [
+        _name("numpy", "ndarray") + b"(K\x02\x85" + _OBJECTS + _POINTERS + b"tR",
+        _name("numpy", "ndarray") + b"(K\x02\x85\x8c\x01O" + _POINTERS + b"tR",
+        _name("numpy.core.numeric", "_frombuffer") + b"(" + _POINTERS + _FORGED + b"K\x02\x85\x8c\x01CtR",
+        _name("numpy.core.multiarray", "_reconstruct") + b"(" + _name("numpy", "ndarray") + b"K\x00\x85C\x01btR"
+        + b"(K\x01K\x02\x85" + _FORGED + b"\x89" + _POINTERS + b"tb",
+    ],
+)  # fmt: skip
+def test_bytes_of_a_stranger_never_become_pointers(pickled, tmp_path):
+    (tmp_path / "file.pkl").write_bytes(b"\x80\x04" + pickled + b".")
+    with pytest.raises(UserError, match="is damaged"):
+        read_file(tmp_path / "file.pkl")
+
+
+def test_of_a_dtype_s_state_only_the_order_of_bytes_is_read(tmp_path):
+    dtype = _dtype(b"f8", b"(K\x03\x8c\x01>N\x8c\x01a\x85}\x8c\x01aK\x07sM\x00\x10K\x01K\x3ftb")
+    pickled = _name("numpy._core.multiarray", "scalar") + b"(" + dtype + b"C\x08\x40" + bytes(7) + b"tR."
+    (tmp_path / "file.pkl").write_bytes(b"\x80\x04" + pickled)
+    assert read_file(tmp_path / "file.pkl").content == 2.0
+
+
+@pytest.mark.parametrize("order", ["<", ">"])
+@pytest.mark.parametrize("protocol", [2, 5])
+def test_arrays_and_scalars_of_either_byte_order(order, protocol, tmp_path):
+    array = np.array([[1.5, -2], [3, 4]], dtype=f"{order}f4")
+    content = {"a": array, "b": np.int64(7), "c": np.array(["x", "yz"]), "d": np.array([True, False])}
+    (tmp_path / "file.pkl").write_bytes(pickle.dumps(content, protocol=protocol))
+    read = read_file(tmp_path / "file.pkl").content
+    assert all(np.array_equal(read[key], value) for key, value in content.items())
+
+
+def test_arrays_pickled_by_python_2(tmp_path):
+    """Such as MSRA's: names and bytes are strings of one byte a character."""
+    string = lambda text: b"U" + bytes([len(text)]) + text  # noqa: E731
+    dtype = b"cnumpy\ndtype\n(" + string(b"f4") + b"K\x00K\x01tR(K\x03" + string(b"<") + b"NNNJ\xff\xff\xff\xff"
+    dtype += b"J\xff\xff\xff\xffK\x00tb"
+    data = np.array([1.5, -2], dtype="<f4").tobytes()
+    pickled = b"\x80\x02cnumpy.core.multiarray\n_reconstruct\n(cnumpy\nndarray\n(K\x00t" + string(b"b") + b"tR"
+    (tmp_path / "file.pkl").write_bytes(pickled + b"(K\x01(K\x02t" + dtype + b"\x89" + string(data) + b"tb.")
+    assert np.array_equal(read_file(tmp_path / "file.pkl").content, np.array([1.5, -2], dtype="f4"))
+
+
 @pytest.mark.parametrize("protocol", [2, 3, 4, 5])
 def test_detectron2_pickles_with_arrays(protocol, tmp_path):
     state = light(0)
@@ -156,6 +216,8 @@ def test_a_missing_file_a_folder_and_an_old_tar(tmp_path):
     for path in (tmp_path / "absent.pth", tmp_path):
         with pytest.raises(UserError, match="there is no file"):
             read_file(path)
+    with pytest.raises(UserError, match=r"cannot be read \(File name too long\)"):
+        read_file(tmp_path / ("n" * 300))
     with tarfile.open(tmp_path / "old.pth.tar", "w") as archive:
         archive.add(__file__, "storages")
     with pytest.raises(UserError, match="tar archive"):
