@@ -1,15 +1,19 @@
 """Processes: torchrun's environment, gathering features with gradient, and batch norm over all processes."""
 
 import os
+import sys
 from collections.abc import Callable, Iterable
+from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
 import torch.distributed as dist
 from fvcore.nn.distributed import differentiable_all_reduce
 from torch import Tensor, nn
+from tqdm import tqdm
 
 from benchmark.errors import UserError
+from benchmark.folder import OutputFolder, claim
 
 Value = TypeVar("Value")
 
@@ -78,6 +82,22 @@ def from_main(make: Callable[[], Value]) -> Value:
     if box[1] is not None:
         raise SystemExit(2)
     return box[0]
+
+
+def claim_on_main(output: Path, identity: dict[str, Any], resume: bool) -> OutputFolder | None:
+    """Claim a run's folder on the main process, which keeps its lock; a refusal ends all processes.
+
+    Returns the folder there and None on the others. Arguments and errors: ``benchmark.folder.claim``.
+    """
+    claimed: list[OutputFolder] = []
+    from_main(lambda: claimed.append(claim(output, identity, resume=resume)))
+    return claimed[0] if claimed else None
+
+
+def say(text: str) -> None:
+    """Print a line for people, on the main process, without breaking the progress bar."""
+    if is_main():
+        tqdm.write(text, file=sys.stderr)
 
 
 def union(items: Iterable[str]) -> set[str]:

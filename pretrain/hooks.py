@@ -1,6 +1,5 @@
 """What happens beside the steps: progress, metrics, checkpoints, and watching for the ways in which runs fail."""
 
-import json
 import math
 import statistics
 import time
@@ -13,12 +12,12 @@ import torch
 from detectron2.engine import HookBase
 
 from benchmark.errors import RunFailed
-from benchmark.files import write_text
 from benchmark.options import to_dict
 from benchmark.progress import progress
 from pretrain.checkpoint import BACKBONE, LAST, export_backbone, numbered, save_checkpoint
 from pretrain.diagnostics import effective_rank
 from pretrain.distributed import is_main, union
+from pretrain.metrics_log import MetricsLog
 
 MAX_UNREADABLE = 0.01  # share of the folder's images
 RANK_SAMPLES = 1024  # rows of the batch that effective ranks are computed from, at most
@@ -39,22 +38,18 @@ class Diagnostics(HookBase):
 
 
 class Metrics(HookBase):
-    """Writes ``metrics.json`` (one JSON object a line) and TensorBoard events every `log_every` iterations.
-
-    Lines after the iteration that a resumed run begins with belong to steps that were lost; they are removed.
-    """
+    """Logs the steps that have details (every `log_every` iterations) to ``metrics.json`` and TensorBoard."""
 
     def __init__(self, folder: Path):
-        self.path, self.folder = folder / "metrics.json", folder
-        self.latest: dict[str, float] = {}
+        self.folder = folder
+
+    @property
+    def latest(self) -> dict[str, float]:
+        """The values that were logged last, by this part of the run or by an earlier one."""
+        return self._log.latest
 
     def before_train(self) -> None:
-        from torch.utils.tensorboard import SummaryWriter
-
-        kept = lines_until(self.path, self.trainer.start_iter)
-        write_text(self.path, "".join(line + "\n" for line in kept))
-        self.latest = json.loads(kept[-1]) if kept else {}
-        self._events = SummaryWriter(str(self.folder / "tensorboard"), purge_step=self.trainer.start_iter + 1)
+        self._log = MetricsLog(self.folder, self.trainer.start_iter)
         self._begun, self._images = time.perf_counter(), 0
 
     def after_step(self) -> None:
@@ -62,34 +57,14 @@ class Metrics(HookBase):
         self._images += trainer.config.batch_size
         if not last.parts:
             return
-        seconds = time.perf_counter() - self._begun
-        values = {"loss": last.loss, "lr": last.lr, "ema": last.momentum, "gradient_norm": last.gradient_norm}
-        values |= {"images_per_second": self._images / seconds, **last.parts}
+        seconds, iteration = time.perf_counter() - self._begun, trainer.iter + 1
+        values = {"epoch": iteration / trainer.iterations_per_epoch, "loss": last.loss, "lr": last.lr}
+        values |= {"ema": last.momentum, "gradient_norm": last.gradient_norm}
+        self._log.write(iteration, values | {"images_per_second": self._images / seconds, **last.parts})
         self._begun, self._images = time.perf_counter(), 0
-        iteration = trainer.iter + 1
-        self.latest = {"iteration": iteration, "epoch": iteration / trainer.iterations_per_epoch, **values}
-        finite = {key: value for key, value in self.latest.items() if math.isfinite(value)}
-        with open(self.path, "a", encoding="utf-8") as file:
-            file.write(json.dumps(finite) + "\n")
-        for key, value in values.items():
-            self._events.add_scalar(key, value, iteration)
 
     def after_train(self) -> None:
-        self._events.close()
-
-
-def lines_until(path: Path, iteration: int) -> list[str]:
-    """Return the lines of a metrics file up to an iteration, none when there is no file; cut lines are left out."""
-    lines = path.read_text(encoding="utf-8", errors="replace").splitlines() if path.is_file() else []
-    return [line for line in lines if _iteration_of(line) <= iteration]
-
-
-def _iteration_of(line: str) -> float:
-    """Return the iteration of a line of metrics.json; a line cut short by a kill counts as infinitely late."""
-    try:
-        return json.loads(line)["iteration"]
-    except (ValueError, KeyError, TypeError):
-        return math.inf
+        self._log.close()
 
 
 class Progress(HookBase):

@@ -9,14 +9,13 @@ import torch
 
 from benchmark.errors import RunFailed, UserError
 from benchmark.files import write_text
-from benchmark.folder import OutputFolder, claim
 from benchmark.options import to_yaml
 from pretrain.checkpoint import LAST, load_checkpoint
 from pretrain.config import PretrainConfig
-from pretrain.distributed import from_main, is_main, wait_for_all, world_size
+from pretrain.distributed import claim_on_main, from_main, is_main, say, wait_for_all, world_size
 from pretrain.hooks import Checkpoints, Diagnostics, FailureSignatures, Metrics, Progress, UnreadableImages
 from pretrain.images import FolderUnreadable, PathList, epoch_length
-from pretrain.outcome import Result, failed, finish, last_values, say
+from pretrain.outcome import Result, failed, finish, last_values
 from pretrain.trainer import Diverged, PretrainTrainer
 
 
@@ -52,7 +51,7 @@ def train(job: Job) -> None:
     config = job.config
     torch.manual_seed(config.seed)  # the state is part of checkpoints; a fresh process begins anywhere
     torch.backends.cudnn.benchmark = True  # all batches have one size
-    folder = claim_on_main(job)
+    folder = claim_on_main(job.output, job.identity, config.resume)
     same_images_everywhere(job)
     trainer = PretrainTrainer(config, job.paths, job.device, details_wanted(config, len(job.paths)))
     content = from_main(lambda: last_checkpoint(job))
@@ -100,13 +99,6 @@ def make_hooks(job: Job, watchers: Watchers, seconds: float) -> tuple[list[Any],
     if is_main():
         hooks += [metrics, Progress(metrics), checkpoints]
     return hooks, checkpoints
-
-
-def claim_on_main(job: Job) -> OutputFolder | None:
-    """Claim the folder on the main process, whose lock it keeps; the others learn whether that went well."""
-    claimed: list[OutputFolder] = []
-    from_main(lambda: claimed.append(claim(job.output, job.identity, resume=job.config.resume)))
-    return claimed[0] if claimed else None
 
 
 def same_images_everywhere(job: Job) -> None:

@@ -6,6 +6,8 @@ from pathlib import Path
 
 from benchmark.files import write_text
 
+METRICS = "metrics.json"
+
 
 class MetricsLog:
     """Appends metrics to ``metrics.json`` and ``tensorboard/`` in a folder.
@@ -19,9 +21,8 @@ class MetricsLog:
     def __init__(self, folder: Path, start_iteration: int):
         from torch.utils.tensorboard import SummaryWriter
 
-        self.path = folder / "metrics.json"
-        lines = self.path.read_text(encoding="utf-8").splitlines() if self.path.is_file() else []
-        kept = [line for line in lines if _iteration_of(line) <= start_iteration]
+        self.path = folder / METRICS
+        kept = lines_until(self.path, start_iteration)
         write_text(self.path, "".join(line + "\n" for line in kept))
         self.latest: dict[str, float] = json.loads(kept[-1]) if kept else {}
         self._events = SummaryWriter(str(folder / "tensorboard"), purge_step=start_iteration + 1)
@@ -38,6 +39,12 @@ class MetricsLog:
     def close(self) -> None:
         """Flush and close the event file."""
         self._events.close()
+
+
+def lines_until(path: Path, iteration: int) -> list[str]:
+    """Return the lines of a metrics file up to an iteration, none when there is no file; cut lines are left out."""
+    lines = path.read_text(encoding="utf-8", errors="replace").splitlines() if path.is_file() else []
+    return [line for line in lines if _iteration_of(line) <= iteration]
 
 
 def _iteration_of(line: str) -> float:

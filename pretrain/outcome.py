@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
-from tqdm import tqdm
 
 from benchmark import provenance
 from benchmark.files import sha256_of, sha256_of_file
@@ -15,18 +14,13 @@ from benchmark.folder import run_key
 from benchmark.options import to_dict
 from benchmark.records import RECORDS, RunRecord
 from pretrain.checkpoint import LAST, load_checkpoint
-from pretrain.distributed import is_main, world_size
-from pretrain.hooks import RANK_DEFINITION, lines_until
+from pretrain.distributed import is_main, say, world_size
+from pretrain.hooks import RANK_DEFINITION
+from pretrain.metrics_log import METRICS, lines_until
 from pretrain.trainer import Diverged
 
 if TYPE_CHECKING:
     from pretrain.job import Job
-
-
-def say(text: str) -> None:
-    """Print a line for people, on the main process, without breaking the progress bar."""
-    if is_main():
-        tqdm.write(text, file=sys.stderr)
 
 
 @dataclass(frozen=True)
@@ -49,7 +43,7 @@ def failed(error: Exception, seconds: float, found: dict[str, Any]) -> Result:
 
 def last_values(output: Path) -> dict[str, float]:
     """Return the last line of metrics.json without its position, nothing when there is none."""
-    lines = lines_until(output / "metrics.json", sys.maxsize)
+    lines = lines_until(output / METRICS, sys.maxsize)
     values = json.loads(lines[-1]) if lines else {}
     return {key: value for key, value in values.items() if key not in ("iteration", "epoch")}
 

@@ -66,8 +66,24 @@ class Progress(HookBase):
         self._bar.close()
 
 
+class FiniteWeights(HookBase):
+    """Raises ``Diverged`` before a checkpoint (every `every` iterations and at the end) would hold what is no number.
+
+    To be registered on every process, before ``Checkpoints``: weights are equal on all, so all stop together.
+    """
+
+    def __init__(self, every: int):
+        self.every = every
+
+    def after_step(self) -> None:
+        trainer = self.trainer
+        iteration = trainer.iter + 1
+        if (iteration % self.every == 0 or iteration == trainer.max_iter) and not trainer.is_finite():
+            raise Diverged("network's weights", iteration, trainer.lr)
+
+
 class Checkpoints(HookBase):
-    """Writes the last checkpoint every `every` iterations and at the end; only weights that are numbers.
+    """Writes the last checkpoint every `every` iterations and at the end.
 
     `seconds_before`: time spent by earlier parts of the run, so that the record's duration is that of all parts.
     """
@@ -86,6 +102,4 @@ class Checkpoints(HookBase):
         iteration = trainer.iter + 1
         if iteration % self.every and iteration != trainer.max_iter:
             return
-        if not trainer.is_finite():
-            raise Diverged("network's weights", trainer.iter, trainer.lr)
         trainer.save(self.folder / LAST, self.seconds)

@@ -2,7 +2,9 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import torch
 
 from benchmark import provenance
 from benchmark.errors import RunFailed
@@ -10,11 +12,8 @@ from benchmark.files import sha256_of
 from benchmark.folder import run_key
 from benchmark.options import to_dict
 from benchmark.records import RECORDS, RunRecord
-
-if TYPE_CHECKING:
-    import torch
-
-    from transfer.finetune import Task
+from pretrain.distributed import is_main, world_size
+from transfer.task import Task
 
 
 @dataclass(frozen=True)
@@ -29,14 +28,12 @@ class Outcome:
 class DetectionDiverged(RunFailed):
     """A loss or a weight is no longer a number; `details` has iteration and lr, `seconds` the time spent."""
 
-    status = "diverged"
-
     def __init__(self, error: Exception, seconds: float, details: dict[str, Any]):
         super().__init__(str(error))
         self.seconds, self.details = seconds, details
 
 
-def summary(task: "Task", metrics: dict[str, dict[str, float | None]]) -> str:
+def summary(task: Task, metrics: dict[str, dict[str, float | None]]) -> str:
     """Return AP, AP50 and AP75 of box and mask as one line a task; what is missing is a dash."""
     lines = [f"{task.method} on {task.data.name}, {task.protocol.name}:"]
     for name, values in metrics.items():
@@ -48,11 +45,9 @@ def summary(task: "Task", metrics: dict[str, dict[str, float | None]]) -> str:
 
 
 def record(
-    task: "Task", status: str, metrics: dict[str, dict[str, float | None]], found: Any, grid: dict[str, Any]
+    task: Task, status: str, metrics: dict[str, dict[str, float | None]], found: Any, grid: dict[str, Any]
 ) -> Path | None:
     """Write the RunRecord on the main process and return its path; `found` is an Outcome or the error."""
-    from pretrain.distributed import is_main
-
     if not is_main():
         return None
     config, start, cfg = task.config, task.initialisation, task.protocol.cfg
@@ -104,10 +99,6 @@ def record(
     return made.write(config.records or RECORDS)
 
 
-def _hardware(device: "torch.device") -> dict[str, Any]:
-    import torch
-
-    from pretrain.distributed import world_size
-
+def _hardware(device: torch.device) -> dict[str, Any]:
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else None
     return provenance.hardware(device.type, name, world_size())

@@ -4,18 +4,20 @@ The test split is never looked at. The grid with every candidate's result goes i
 """
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from benchmark.errors import RunFailed
 from benchmark.files import write_json
-
-if TYPE_CHECKING:
-    from transfer.finetune import Task
+from pretrain.distributed import is_main, say, wait_for_all
+from transfer.datasets import open_data
+from transfer.finetune import RESULT, read_results, run
+from transfer.recording import DetectionDiverged
+from transfer.task import Task, resolve
 
 HOLDOUT = 0.1  # share of the training images
 
 
-def sweep(task: "Task") -> tuple[float, dict[str, Any]]:
+def sweep(task: Task) -> tuple[float, dict[str, Any]]:
     """Train and evaluate every candidate; return the chosen learning rate and the grid for the record.
 
     Candidates are kept in ``sweep/lr-<lr>`` of the run's folder, so an interrupted sweep continues. Best is the
@@ -24,8 +26,6 @@ def sweep(task: "Task") -> tuple[float, dict[str, Any]]:
     Raises:
         RunFailed: every candidate diverged.
     """
-    from transfer.datasets import open_data
-
     config = task.config
     data = open_data(task.data.task, config.data, fraction=config.fraction, seed=config.seed, holdout=HOLDOUT)
     results = {lr: _candidate(replace(task, data=data), lr) for lr in config.sweep_lr}
@@ -43,13 +43,8 @@ def sweep(task: "Task") -> tuple[float, dict[str, Any]]:
     return max(scores, key=lambda lr: scores[lr]), grid
 
 
-def _candidate(task: "Task", lr: float) -> float | str:
+def _candidate(task: Task, lr: float) -> float | str:
     """Return a candidate's box AP on the hold-out, or why it has none."""
-    from pretrain.distributed import is_main, wait_for_all
-    from pretrain.run import say
-    from transfer.finetune import RESULT, read_results, resolve, run
-    from transfer.recording import DetectionDiverged
-
     folder = task.output / "sweep" / f"lr-{lr:g}"
     done = read_results(folder)
     if done is None:

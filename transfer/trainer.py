@@ -86,11 +86,11 @@ class DetectionTrainer(TrainerBase):
             with self.autocast():
                 losses = self.wrapped(batch)
         except FloatingPointError:  # Detectron2's proposals found infinite or missing numbers
-            raise Diverged("proposals' score", self.iter, self.lr) from None
+            raise Diverged("proposals' score", self.iter + 1, self.lr) from None
         total = torch.stack([value.float() for value in losses.values()]).sum()
         self.losses = self._averaged(losses)
         if not abs(self.loss) < float("inf"):
-            raise Diverged("loss", self.iter, self.lr)
+            raise Diverged("loss", self.iter + 1, self.lr)
         self.optimiser.zero_grad(set_to_none=True)
         total.backward()
         self.optimiser.step()

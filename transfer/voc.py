@@ -4,6 +4,7 @@ Killed at any moment, the same command continues. Several processes: torchrun.
 """
 
 from benchmark.errors import run_command
+from transfer.launch import launch
 
 PROG = "python transfer/voc.py"
 DESCRIPTION = (
@@ -14,9 +15,7 @@ DESCRIPTION = (
 
 def main(argv: list[str] | None = None) -> int:
     """Fine-tune or evaluate as the command line says. Raises ``UserError`` and ``RunFailed``."""
-    from transfer import finetune
-
-    return finetune.main("voc", argv, PROG, DESCRIPTION)
+    return launch("voc", argv, PROG, DESCRIPTION)
 
 
 if __name__ == "__main__":

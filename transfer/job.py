@@ -1,0 +1,65 @@
+"""One fine-tuning run in its claimed folder: [sweep the lr] -> run -> record -> results.json, which completes it."""
+
+from dataclasses import replace
+from typing import Any
+
+from benchmark.errors import RunFailed
+from benchmark.files import write_json
+from pretrain.distributed import claim_on_main, from_main, is_main, say, wait_for_all
+from transfer.detector import build_detector, load_whole_detector
+from transfer.evaluation import run_evaluation
+from transfer.finetune import DETECTOR, PICTURE, PREDICTIONS, RESULT, run
+from transfer.picture import draw_predictions
+from transfer.recording import DetectionDiverged, record, summary
+from transfer.sweep import sweep
+from transfer.task import Task, resolve
+
+
+def fine_tune(task: Task) -> None:
+    """Train, evaluate and record one run, continuing what its folder holds."""
+    folder = claim_on_main(task.output, task.identity, task.config.resume)
+    if from_main(lambda: (task.output / RESULT).is_file()):
+        say(f"this run is complete already: {task.output / RESULT}")
+        return
+    if task.config.data is None:
+        say("no --data given: fine-tuning on the embedded photographs, which says nothing about COCO")
+    grid: dict[str, Any] = {}
+    if task.config.sweep_lr:
+        chosen, grid = sweep(task)
+        protocol = resolve(task.data.task, task.config, task.initialisation, task.data, task.device, chosen)
+        task = replace(task, protocol=replace(protocol, lr_chosen_by="sweep"))
+    try:
+        found = run(task, task.output)
+    except RunFailed as error:
+        record(task, "diverged" if isinstance(error, DetectionDiverged) else "failed", {}, error, grid)
+        if isinstance(error, DetectionDiverged):  # all processes come here
+            wait_for_all()  # a process that leaves early makes torchrun end the one that writes
+            if not is_main():
+                raise SystemExit(1) from None
+        raise RunFailed(f"{error}; the last good checkpoint, if any, is in {task.output}.") from None
+    path = record(task, "completed", found.metrics, found, grid)
+    if is_main():
+        write_json(task.output / RESULT, found.metrics)
+        say(summary(task, found.metrics))
+        say(f"record {path}\npicture {task.output / PICTURE}\ndetector {task.output / DETECTOR}")
+    if folder is not None:
+        folder.release()
+
+
+def evaluate_only(task: Task) -> None:
+    """Evaluate the detector that --weights names; write its results, predictions and picture, but no record.
+
+    A record would count as one more repeat of the run that trained the detector.
+    """
+    model = build_detector(task.protocol.cfg)
+    load_whole_detector(model, task.initialisation.checkpoint, task.config.weights)
+    folder = claim_on_main(task.output, task.identity, task.config.resume)
+    metrics, predictions = run_evaluation(model, task.protocol.cfg, task.data, task.config.evaluator)
+    if is_main():
+        write_json(task.output / PREDICTIONS, predictions)
+        draw_predictions(task.output / PICTURE, task.protocol.cfg, task.data, predictions, seed=task.config.seed)
+        write_json(task.output / RESULT, metrics)
+        say(summary(task, metrics))
+        say(f"results {task.output / RESULT}\npicture {task.output / PICTURE}")
+    if folder is not None:
+        folder.release()
