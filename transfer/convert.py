@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 AUTHOR = "ssl-detection-benchmark"
 _SUFFIXES = re.compile(r"(?<=.)(\.(pth|pt|tar|ckpt|pkl|safetensors|torch|bin))+$")
 AT = "at:"  # --layout at:ADDRESS takes the backbone at an address that no layout has
+BRANCHES = ("online", "momentum")
 SOURCE_KEYS = {
     "sha256": str, "layout": str, "branch": str, "method": str, "epoch": int, "total_epochs": int, "seed": int,
     "dtype": str,
@@ -38,7 +39,7 @@ class ConvertConfig:
     """Options of ``transfer/convert.py``."""
 
     file: tuple[str, ...] = option((), "the checkpoint (may stand without the flag)", group="Input", positional=True)
-    branch: str = option("online", "which encoder of the two", group="Input", choices=("online", "momentum"))
+    branch: str = option("online", "which encoder of the two", group="Input", choices=BRANCHES)
     layout: str | None = option(
         None, "take the file as this layout (docs/conversion.md) or at:ADDRESS; default found by itself", group="Input"
     )
@@ -139,7 +140,7 @@ def _branch(backbone: "Backbone", contents: "Contents", asked: str) -> str:
     if backbone.layout is None:
         return asked
     said = contents.metadata.get("branch") or (_source(contents) or {}).get("branch")
-    return said if said in ("online", "momentum") else str(backbone.branch)
+    return said if said in BRANCHES else str(backbone.branch)
 
 
 def _choices(backbones: "list[Backbone]") -> str:
@@ -219,7 +220,7 @@ def source_of(contents: "Contents", backbone: "Backbone", path: Path, branch: st
 
     before = _source(contents)
     if before:
-        return before
+        return before | {"branch": before["branch"] if before["branch"] in BRANCHES else branch}
     layout, content = backbone.layout, contents.content
     source: dict[str, Any] = {
         "sha256": sha256_of_file(path),
@@ -258,11 +259,11 @@ def _kinds(backbones: "list[Backbone]") -> str:
 
 
 def _whole(value: Any) -> int | None:
-    """Return a whole number of a stranger's file as a plain int, or None for anything else."""
+    """Return a count in a stranger's file as a plain int, or None for anything else (Lightning's -1: no limit)."""
     if isinstance(value, bool) or value is None:
         return None
     try:
-        return int(value) if float(value) == int(value) else None
+        return int(value) if float(value) == int(value) >= 0 else None
     except (TypeError, ValueError, OverflowError):
         return None
 

@@ -9,6 +9,7 @@ import re
 from collections import Counter
 from typing import Any
 
+import numpy as np
 import torch
 from detectron2.checkpoint.c2_model_loading import align_and_update_state_dicts, convert_c2_detectron_names
 from detectron2.config import CfgNode, configurable
@@ -87,7 +88,8 @@ def load_whole_detector(model: nn.Module, checkpoint: dict[str, Any], path: str)
         UserError: tensors of the model are missing, unexpected or of another shape; all kinds are listed.
     """
     held = model.state_dict()
-    given = {name: torch.as_tensor(value) for name, value in checkpoint["model"].items()}
+    arrays = (Tensor, np.ndarray)  # a stranger's file may hold anything
+    given = {name: torch.as_tensor(value) for name, value in checkpoint["model"].items() if isinstance(value, arrays)}
     counters = [name for name in held if name.endswith("num_batches_tracked") and name not in given]
     faults = {
         "missing": [name for name in held if name not in given and name not in counters],

@@ -20,7 +20,10 @@ WRAPPERS = ("module", "_orig_mod")
 CONTAINERS = ("state_dict", "model", "model_state", "model_state_dict", "network", "net")
 NOT_A_MODEL = re.compile(r"optim|scheduler|scaler|^rng|^callbacks$|^meters$")
 DEEPEST = 12  # containers within containers; a pickle may hold itself
-HEADS = re.compile(r"fc\.|\w*(head|proj|pred|class|queue)|prototypes|neck|memory")  # what may stand beside a ResNet
+# What may stand beside a ResNet: the heads of pre-training, the parts of detectors.
+HEADS = re.compile(
+    r"fc\.|\w*(head|proj|pred|class|queue)|prototypes|neck|memory|fpn_|proposal_|anchor_|pixel_|res5\.norm"
+)
 FEWEST_TENSORS = 20  # under one address, to be called a backbone with tensors missing rather than something else
 
 
@@ -157,13 +160,13 @@ class Backbone:
 
 
 def walk(content: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Tensor]]:
-    """Yield every tensor (or numpy array, as tensor) of nested mappings and modules with its path of keys.
+    """Yield every tensor (or numpy array, as tensor) of nested dictionaries and modules with its path of keys.
 
     Optimiser states and the like are passed over: they hold tensors under a model's names, but not the model.
     """
     if isinstance(content, nn.Module):
         content = content.state_dict()
-    if isinstance(content, Mapping) and len(path) < DEEPEST:
+    if isinstance(content, dict) and len(path) < DEEPEST:  # other mappings (OmegaConf's) hold settings, and may raise
         for key, value in content.items():
             if isinstance(key, str) and not (not path and NOT_A_MODEL.search(key)):
                 yield from walk(value, (*path, key))
@@ -211,13 +214,12 @@ def find_backbones(content: Any, metadata: Mapping[str, str]) -> list[Backbone]:
         start = f"{backbone.address}." if backbone.address else ""
         own = [(name, backbone.naming.bare(name.removeprefix(start))) for name in names[None] if name.startswith(start)]
         backbone.strange += [name for name, bare in own if backbone.naming.is_body(bare)]
-        if backbone.naming.name != "detectron2":  # whole detectors have many parts
-            elsewhere = tuple(f"{other.address}." for other in backbones if len(other.address) > len(backbone.address))
-            backbone.others = [
-                name
-                for name, bare in own
-                if name not in backbone.strange and not HEADS.match(bare) and not name.startswith(elsewhere)
-            ]
+        elsewhere = tuple(f"{other.address}." for other in backbones if len(other.address) > len(backbone.address))
+        backbone.others = [
+            name
+            for name, bare in own
+            if name not in backbone.strange and not HEADS.match(bare) and not name.startswith(elsewhere)
+        ]
         backbone.facts |= facts | {"naming:" + backbone.naming.name}
         identify(backbone)
     return sorted(backbones, key=lambda backbone: -len(backbone.tensors))
@@ -276,6 +278,9 @@ def branch_of(backbone: Backbone, layout: Layout) -> str | None:
 
 def lookup(content: Any, path: str) -> Any:
     """Return the value at a dotted path of keys or attributes (``args.epochs``), or None where there is none."""
-    for part in path.split("."):
-        content = content.get(part) if isinstance(content, Mapping) else getattr(content, part, None)
+    try:
+        for part in path.split("."):
+            content = content.get(part) if isinstance(content, Mapping) else getattr(content, part, None)
+    except Exception:  # a trusted file's own classes may raise anything; OmegaConf does for what is missing
+        return None
     return content

@@ -4,6 +4,7 @@ Our own checkpoints and exports are read directly, ResNet-18 included; every oth
 converter, whose Detectron2 names are turned back.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from pretrain.encoder import build_backbone, untrained_backbone
 
 RANDOM, TORCHVISION = "random", "torchvision:"
 PREFIXES = {"online": "encoder.", "momentum": "momentum_encoder."}
+OUR_KEYS = {"model", "method", "epoch", "total_epochs"}  # of checkpoints, that are needed here
 COUNTER = "num_batches_tracked"  # of batch norm; nothing here reads it
 
 
@@ -89,6 +91,8 @@ def _our_checkpoint(path: Path, branch: str) -> Weights | None:
         content = load_checkpoint(path)
     except UserError:
         return None  # not ours: the converter reads it, or says what is wrong with it
+    if not content.keys() >= OUR_KEYS or not isinstance(content["model"], Mapping):
+        return None
     prefix = PREFIXES[branch]
     state = {name.removeprefix(prefix): t for name, t in content["model"].items() if name.startswith(prefix)}
     if not state:
@@ -103,12 +107,12 @@ def _our_export(path: Path, branch: str) -> Weights | None:
             about = file.metadata() or {}
             if not {"method", "epoch", "total_epochs", "branch"} <= about.keys():
                 return None
+            epochs = (int(about["epoch"]), int(about["total_epochs"]))
             state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dictionary
-    except (SafetensorError, OSError):
-        return None
+    except (SafetensorError, OSError, ValueError):
+        return None  # not ours
     if about["branch"] != branch:
         raise UserError(f"{path} holds the {about['branch']} branch only; give the checkpoint.pth beside it.")
-    epochs = (int(about["epoch"]), int(about["total_epochs"]))
     return Weights(state, _checked(state, path), about["method"], *epochs, branch, sha256_of_file(path))
 
 

@@ -11,12 +11,14 @@ import pytest
 import torch
 import torchvision.transforms as T
 from PIL import Image
+from safetensors.torch import save_file
 
 from benchmark.errors import RunFailed, UserError
 from benchmark.folder import ROOT
 from benchmark.records import RunRecord
 from pretrain.checkpoint import export_backbone, save_checkpoint
 from pretrain.encoder import Branches, build_backbone, untrained_backbone
+from tests.transfer.layouts import light
 from transfer import classify
 from transfer.convert import convert_checkpoint
 from transfer.features import extract, find_splits, read_features, write_features
@@ -252,6 +254,20 @@ def test_weights_that_want_another_kind_of_input_are_refused(tmp_path):
     for spec in ("msra:R-50.pkl", "detectron2-random"):
         with pytest.raises(UserError, match="for detectors only"):
             read_weights(spec)
+
+
+@pytest.mark.parametrize("content", [{}, {"model": None}, {"model": {"encoder.conv1.weight": torch.ones(3)}}])
+def test_a_checkpoint_like_ours_without_what_ours_have(content, tmp_path):
+    torch.save({"format_version": 1, **content}, tmp_path / "file.pth")
+    with pytest.raises(UserError, match="holds no ResNet-50"):
+        read_weights(str(tmp_path / "file.pth"))
+
+
+def test_an_export_like_ours_whose_epochs_are_no_numbers(tmp_path):
+    told = {"method": "m", "epoch": "x", "total_epochs": "2", "branch": "online"}
+    state = {name: tensor.contiguous() for name, tensor in light(0).items()}
+    save_file(state, tmp_path / "file.safetensors", metadata=told)
+    assert read_weights(str(tmp_path / "file.safetensors")).epochs is None
 
 
 # --- The command --------------------------------------------------------------------------------------------------

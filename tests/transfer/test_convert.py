@@ -8,13 +8,14 @@ import numpy as np
 import pytest
 import torch
 import torchvision
+from omegaconf import OmegaConf
 from safetensors.torch import save_file
 
 from benchmark.errors import UserError
 from benchmark.files import sha256_of_file
 from benchmark.folder import ROOT
 from pretrain.checkpoint import export_backbone
-from tests.transfer.layouts import FILES, detectron2, light, numbered, under, with_projector, without_head
+from tests.transfer.layouts import FILES, detectron2, light, numbered, split_c4, under, with_projector, without_head
 from transfer.convert import AUTHOR, convert_checkpoint, inspect_file, main
 from transfer.formats import BY_NAME, LAYOUTS
 
@@ -114,6 +115,8 @@ def test_a_forged_source_keeps_only_known_plain_values(tmp_path):
     source = convert_checkpoint(saved(once, tmp_path))["source"]
     assert (source["sha256"], source["epoch"], source["method"]) == ("a", None, "m")
     assert "more" not in source
+    once["source"]["branch"] = "elsewhere"
+    assert convert_checkpoint(saved(once, tmp_path))["source"]["branch"] == "online"
 
 
 def test_a_file_loads_safely_and_has_the_schema_detectron2_needs(tmp_path):
@@ -144,6 +147,15 @@ def test_a_renamed_key_is_missing_and_named(name, tmp_path):
     assert renamed
     with pytest.raises(UserError, match=r"1 missing: (layer4|res5|7)\.2\.conv3\.weight.*1 unexpected: .*konv3"):
         convert_checkpoint(saved(spoil(content), tmp_path))
+
+
+def test_a_name_that_is_no_part_of_a_detector_either_is_listed(tmp_path):
+    state = split_c4(ONLINE) | {"proposal_generator.rpn_head.conv.bias": torch.ones(2), "pixel_mean": torch.ones(3)}
+    state["backbone.rez3.0.conv1.weight"] = state.pop("backbone.res3.0.conv1.weight")
+    with pytest.raises(
+        UserError, match=r"1 missing: res3\.0\.conv1\.weight; 1 unexpected: backbone\.rez3\.0\.conv1\.w"
+    ):
+        convert_checkpoint(saved({"model": state}, tmp_path))
 
 
 @pytest.mark.parametrize("name", ["layr2.1.bn2.weight", "extra.weight", "LAYER2.1.bn2.weight"])
@@ -424,6 +436,25 @@ def test_the_table_in_the_docs_is_the_table_in_the_code():
     for layout in LAYOUTS:
         assert f"| `{layout.name}` | {layout.source} |" in text
     assert BY_NAME.keys() == {layout.name for layout in LAYOUTS}
+
+
+def test_hyper_parameters_that_say_nothing(tmp_path):
+    state = under("backbone.", ONLINE)
+    told = OmegaConf.create({"method": "???", "max_epochs": "${nowhere}"})
+    path = saved({"state_dict": state, "hyper_parameters": told}, tmp_path)
+    with pytest.raises(UserError, match=r"names omegaconf\.dictconfig\.DictConfig"):
+        convert_checkpoint(path)
+    source = convert_checkpoint(path, trust=True)["source"]
+    assert (source["method"], source["total_epochs"]) == (None, None)
+    unlimited = saved({"state_dict": state, "hyper_parameters": {"max_epochs": -1}}, tmp_path)
+    assert convert_checkpoint(unlimited)["source"]["total_epochs"] is None
+
+
+def test_hyper_parameters_may_be_omegaconf_s_with_trust(tmp_path):
+    told = OmegaConf.create({"method": "byol", "max_epochs": 400})
+    path = saved({"state_dict": under("backbone.", ONLINE), "hyper_parameters": told}, tmp_path)
+    source = convert_checkpoint(path, trust=True)["source"]
+    assert (source["method"], source["total_epochs"]) == ("byol", 400)
 
 
 def test_hyper_parameters_may_be_a_namespace(tmp_path):

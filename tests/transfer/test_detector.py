@@ -14,11 +14,19 @@ import torchvision
 from detectron2 import model_zoo
 from PIL import Image
 
-from benchmark.errors import RunFailed
+from benchmark.errors import RunFailed, UserError
 from benchmark.folder import ROOT
 from tests.transfer.layouts import network, under
 from transfer.convert import convert_checkpoint
-from transfer.detector import CAFFE2, backbone_tensors, build_detector, fingerprint, load_weights, norm_kinds
+from transfer.detector import (
+    CAFFE2,
+    backbone_tensors,
+    build_detector,
+    fingerprint,
+    load_weights,
+    load_whole_detector,
+    norm_kinds,
+)
 from transfer.detector import prove_backbone as prove
 from transfer.initialisation import MSRA_BGR, RGB
 
@@ -112,7 +120,7 @@ def test_a_converted_network_gives_torchvision_s_features(kind, state, converted
         torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-4, msg=lambda text, s=stage: f"res{s}: {text}")
 
 
-@pytest.mark.parametrize("spoil", ["BGR", "std", "stride"])
+@pytest.mark.parametrize("spoil", ["BGR", "std", "stride", "statistics"])
 @torch.no_grad()
 def test_the_proof_notices_a_wrong_convention(spoil, converted, state):
     cfg = config("FPN")
@@ -120,10 +128,14 @@ def test_the_proof_notices_a_wrong_convention(spoil, converted, state):
         cfg.INPUT.FORMAT = "BGR"
     elif spoil == "std":
         cfg.MODEL.PIXEL_STD = [1.0, 1.0, 1.0]
-    else:
+    elif spoil == "stride":
         cfg.MODEL.RESNETS.STRIDE_IN_1X1 = True
     model = build_detector(cfg).eval()
     load_weights(model, converted)
+    if spoil == "statistics":
+        for name, tensor in backbone_tensors(model).items():
+            if ".running_" in name:
+                tensor.fill_(float(name.endswith("running_var")))
     pairs = zip(features_of_detector(model, photograph()), features_of_torchvision(state, photograph()), strict=True)
     assert max(float((ours - theirs).abs().max()) for ours, theirs in pairs) > 0.01
 
@@ -164,6 +176,12 @@ def test_names_that_detectron2_does_not_match_stop_the_run(converted):
     strange = {**converted, "model": {"module.encoder." + n + "_": t for n, t in converted["model"].items()}}
     with pytest.raises(RunFailed, match="0 of 265"):
         load_weights(build_detector(config("FPN")), strange)
+
+
+@pytest.mark.parametrize("junk", [{}, {"a": "text"}, {"a": None, "b": {"stem.conv1.weight": torch.ones(1)}}])
+def test_a_detector_of_junk_is_a_mistake_told_in_a_sentence(junk):
+    with pytest.raises(UserError, match=r"bad\.pth is no detector of this protocol and data: \d+ missing"):
+        load_whole_detector(build_detector(config("FPN")), {"model": junk}, "bad.pth")
 
 
 def test_a_fingerprint_sees_shape_and_value():
