@@ -16,6 +16,7 @@ from detectron2.config import CfgNode, configurable
 from detectron2.layers import FrozenBatchNorm2d, ShapeSpec, get_norm
 from detectron2.layers.batch_norm import NaiveSyncBatchNorm
 from detectron2.modeling import build_model
+from detectron2.modeling.poolers import ROIPooler
 from detectron2.modeling.roi_heads import ROI_HEADS_REGISTRY, Res5ROIHeads
 from torch import Tensor, nn
 
@@ -49,8 +50,28 @@ class Res5ROIHeadsExtraNorm(Res5ROIHeads):
 
 
 def build_detector(cfg: CfgNode) -> nn.Module:
-    """Return the detector of a Detectron2 config on ``cfg.MODEL.DEVICE``, with Detectron2's random weights."""
-    return build_model(cfg)
+    """Return the detector of a Detectron2 config on ``cfg.MODEL.DEVICE``, with Detectron2's random weights.
+
+    Two parts get their inputs in float32 under autocast, because Detectron2 guards them against float16 alone. The
+    pooler of regions casts boxes to its features' dtype, and bf16 keeps 8 bits of a coordinate (boxes move by up to
+    2 px at COCO's sizes); naive SyncBN takes a variance as E[x^2] - E[x]^2, which bf16 turns into 0 or less.
+    """
+    model = build_model(cfg)
+    for module in model.modules():
+        if isinstance(module, ROIPooler):
+            module.register_forward_pre_hook(_float_features)
+        elif isinstance(module, NaiveSyncBatchNorm):
+            module.register_forward_pre_hook(_float_input)
+    return model
+
+
+def _float_features(_: nn.Module, arguments: tuple) -> tuple:
+    features, *rest = arguments
+    return [feature.float() for feature in features], *rest
+
+
+def _float_input(_: nn.Module, arguments: tuple) -> tuple:
+    return (arguments[0].float(),)
 
 
 def load_weights(model: nn.Module, checkpoint: dict[str, Any]) -> int:
