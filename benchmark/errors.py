@@ -5,7 +5,9 @@ Anything else is a defect of this project and keeps its traceback.
 """
 
 import difflib
+import os
 import sys
+import time
 from collections.abc import Callable, Iterable
 
 
@@ -28,6 +30,16 @@ def check_choice(name: str, value: str, known: Iterable[str]) -> None:
     known = list(known)
     if value not in known:
         raise UserError(f"{name} has no value {value!r}{nearest(value, known)} It is one of: {', '.join(known)}.")
+
+
+def leave_to_first() -> None:
+    """End every process of a machine but the first, which tells the user's mistake that all have found.
+
+    They wait a little, because torchrun ends the others when one leaves. A single process goes on.
+    """
+    if int(os.environ.get("LOCAL_RANK", 0)):
+        time.sleep(3)
+        raise SystemExit(2)
 
 
 def run_command(main: Callable[[list[str] | None], int], argv: list[str] | None = None) -> int:

@@ -91,6 +91,10 @@ class Progress(HookBase):
         self._bar.close()
 
 
+class FolderUnwritable(RunFailed):
+    """The output folder cannot be written: the main process alone knows."""
+
+
 class Checkpoints(HookBase):
     """Writes the last checkpoint after every epoch, and within one whenever ``checkpoint_minutes`` have passed.
 
@@ -124,7 +128,7 @@ class Checkpoints(HookBase):
                 self._keep(content)
             save_checkpoint(self.folder / LAST, content)
         except OSError as error:
-            raise RunFailed(f"{self.folder} cannot be written ({error.strerror}); free some space") from None
+            raise FolderUnwritable(f"{self.folder} cannot be written ({error.strerror}); free some space") from None
         self._saved = time.monotonic()
 
     def _keep(self, content: dict[str, Any]) -> None:

@@ -13,7 +13,15 @@ from benchmark.options import to_yaml
 from pretrain.checkpoint import LAST, load_checkpoint
 from pretrain.config import PretrainConfig
 from pretrain.distributed import claim_on_main, from_main, is_main, say, wait_for_all, world_size
-from pretrain.hooks import Checkpoints, Diagnostics, FailureSignatures, Metrics, Progress, UnreadableImages
+from pretrain.hooks import (
+    Checkpoints,
+    Diagnostics,
+    FailureSignatures,
+    FolderUnwritable,
+    Metrics,
+    Progress,
+    UnreadableImages,
+)
 from pretrain.images import FolderUnreadable, PathList, epoch_length
 from pretrain.outcome import Result, failed, finish, last_values
 from pretrain.trainer import Diverged, PretrainTrainer
@@ -73,7 +81,7 @@ def train(job: Job) -> None:
             trainer.train(start, trainer.max_iter)
         except (Diverged, RunFailed) as error:
             finish(job, failed(error, checkpoints.seconds, watchers.details()))
-            if not isinstance(error, FolderUnreadable):  # which the other processes do not know
+            if not isinstance(error, FolderUnreadable | FolderUnwritable):  # which the other processes do not know
                 wait_for_all()  # a process that leaves early makes torchrun end the one that writes
                 if not is_main():
                     raise SystemExit(1) from None

@@ -4,12 +4,11 @@ Without --data it trains on the embedded photographs at sizes that suit a CPU (r
 Killed at any moment, the same command continues. Several processes: torchrun. More: docs/pretraining.md.
 """
 
-import os
 import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from benchmark.errors import UserError, run_command
+from benchmark.errors import UserError, leave_to_first, run_command
 from benchmark.folder import RESULTS, check_folder, run_key
 from benchmark.options import load_yaml, parse
 from pretrain.config import PretrainConfig
@@ -32,8 +31,7 @@ def main(argv: list[str] | None = None) -> int:
     try:
         job = prepare(argv)
     except UserError:
-        if int(os.environ.get("LOCAL_RANK", 0)):  # every process finds the same mistake; one a machine tells it
-            raise SystemExit(2) from None
+        leave_to_first()
         raise
     from pretrain import distributed
     from pretrain.job import train

@@ -9,7 +9,10 @@ from benchmark.options import check_choices, option
 FRACTIONS = (0.01, 0.02, 0.05, 0.1)
 EVALUATORS = ("hotcoco", "pycocotools")
 # What may differ between two calls of one run: where it runs and what it prints, not what it computes.
-NOT_IDENTITY = ("output", "records", "resume", "dry_run", "workers", "device", "data", "weights", "trust", "log_every")
+NOT_IDENTITY = (
+    "output", "records", "resume", "dry_run", "workers", "device", "data", "weights", "trust", "log_every",
+    "checkpoint_every",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -73,8 +76,8 @@ class DetectionConfig:
                 raise UserError(f"--{name} is {getattr(self, name)}; it must be 0 or more.")
         if self.fraction is not None and self.fraction not in FRACTIONS:
             raise UserError(f"--fraction is {self.fraction}; it is one of {', '.join(map(str, FRACTIONS))}.")
-        if self.sweep_lr and self.lr is not None:
-            raise UserError("--lr and --sweep-lr are both given; give the one learning rate or the grid.")
+        if self.sweep_lr and (self.lr is not None or "SOLVER.BASE_LR" in self.overrides):
+            raise UserError("--sweep-lr and a learning rate are both given; give the one learning rate or the grid.")
         if self.sweep_lr and (len(set(self.sweep_lr)) < 2 or not all(0 < lr < math.inf for lr in self.sweep_lr)):
             raise UserError("--sweep-lr needs at least two different numbers above 0, such as 0.01,0.02,0.05.")
         if self.eval_only and (self.sweep_lr or self.fraction):

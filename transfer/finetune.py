@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from benchmark.files import write_json, write_text, write_with
+from benchmark.files import write_json, write_text
 from benchmark.options import to_yaml
 from pretrain.distributed import from_main, is_main, say, wait_for_all
 from pretrain.trainer import Diverged
@@ -21,7 +21,7 @@ from transfer.picture import draw_predictions
 from transfer.protocol import describe, dump
 from transfer.recording import DetectionDiverged, Outcome
 from transfer.task import Task
-from transfer.trainer import LAST, DetectionTrainer
+from transfer.trainer import LAST, DetectionTrainer, write_tensors
 
 RESULT, DETECTOR, PREDICTIONS, PICTURE = "results.json", "model_final.pth", "predictions.json", "predictions.png"
 
@@ -32,9 +32,7 @@ def run(task: Task, folder: Path, picture: bool = True) -> Outcome:
     Raises ``DetectionDiverged``; ``RunFailed`` for images that cannot be read and for weights that did not arrive.
     """
     cfg = task.protocol.cfg
-    if is_main():
-        write_text(folder / "config.yaml", to_yaml(task.config))
-        write_text(folder / "detectron2.yaml", dump(cfg))
+    write_settings(task, folder)
     model, proven = build(task)
     trainer = DetectionTrainer(cfg, model, task.config.seed)
     details = {"norms": norm_kinds(model), "backbone_tensors_proven": proven}
@@ -46,9 +44,16 @@ def run(task: Task, folder: Path, picture: bool = True) -> Outcome:
             trainer.train(start, trainer.max_iter)
     except Diverged as error:
         where = {"iteration": error.iteration, "lr_at_end": error.lr}
-        raise DetectionDiverged(error, checkpoints.seconds, details | where) from None
+        raise DetectionDiverged(str(error), checkpoints.seconds, **details, **where) from None
     metrics = finish(task, trainer, folder, picture)
     return Outcome(metrics, checkpoints.seconds, details | {"iterations": trainer.max_iter})
+
+
+def write_settings(task: Task, folder: Path) -> None:
+    """Write the options and the effective Detectron2 config beside the outputs, on the main process."""
+    if is_main():
+        write_text(folder / "config.yaml", to_yaml(task.config))
+        write_text(folder / "detectron2.yaml", dump(task.protocol.cfg))
 
 
 def build(task: Task) -> tuple[nn.Module, int]:
@@ -109,7 +114,7 @@ def save_detector(task: Task, model: nn.Module, path: Path) -> None:
     source = {"family": start.family, "method": task.method, "epoch": start.epoch, "total_epochs": start.total_epochs}
     source |= {"branch": start.branch, "layout": start.layout, "sha256": start.sha256}
     content = {"model": model.state_dict(), "__author__": AUTHOR, "detector": source, "protocol": task.protocol.name}
-    write_with(path, lambda file: torch.save(content, file))
+    write_tensors(path, content)
 
 
 def load_detector(model: nn.Module, path: Path) -> None:

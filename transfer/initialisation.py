@@ -130,7 +130,7 @@ def _checkpoint(family: str, path: str, branch: str, layout: str | None, trust: 
 
     content = convert_checkpoint(path, branch=branch, layout=layout, trust=trust)
     source = content["source"]
-    method = "torchvision" if family == "torchvision" else source["method"]
+    method = "supervised-torchvision" if family == "torchvision" else source["method"]
     told = (source["epoch"], source["total_epochs"], source["branch"], source["layout"], source["sha256"])
     return Initialisation(family, RGB, content, method, *told)
 
@@ -159,4 +159,5 @@ def _msra(path: Path) -> Initialisation:
         raise UserError(f"{path} is not MSRA's R-50.pkl with Caffe2's names; give other files without msra:.")
     model = {name: value for name, value in content.items() if not name.endswith("_momentum")}
     checkpoint = {"model": model, "__author__": CAFFE2, "matching_heuristics": True}
-    return Initialisation("msra", MSRA_BGR, checkpoint, "msra", None, None, None, "msra", sha256_of_file(path))
+    method, sha256 = "supervised-msra", sha256_of_file(path)
+    return Initialisation("msra", MSRA_BGR, checkpoint, method, None, None, None, "msra", sha256)

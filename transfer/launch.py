@@ -1,10 +1,9 @@
 """From the command line of coco.py and voc.py to a fine-tuning run: options, processes, mistakes told once."""
 
 import logging
-import os
 import warnings
 
-from benchmark.errors import UserError
+from benchmark.errors import UserError, leave_to_first
 from benchmark.options import parse
 from transfer.config import DetectionConfig
 
@@ -26,8 +25,7 @@ def launch(kind: str, argv: list[str] | None, prog: str, description: str) -> in
     try:
         task = prepare(kind, config, device)
     except UserError:
-        if int(os.environ.get("LOCAL_RANK", 0)):  # every process finds the same mistake; one a machine tells it
-            raise SystemExit(2) from None
+        leave_to_first()
         raise
     if config.dry_run:
         if distributed.is_main():

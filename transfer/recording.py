@@ -26,10 +26,10 @@ class Outcome:
 
 
 class DetectionDiverged(RunFailed):
-    """A loss or a weight is no longer a number; `details` has iteration and lr, `seconds` the time spent."""
+    """A loss or a weight is no longer a number, on every process alike; see ``Outcome`` for seconds and details."""
 
-    def __init__(self, error: Exception, seconds: float, details: dict[str, Any]):
-        super().__init__(str(error))
+    def __init__(self, reason: str, seconds: float = 0.0, **details: Any):
+        super().__init__(reason)
         self.seconds, self.details = seconds, details
 
 
@@ -47,8 +47,12 @@ def summary(task: Task, metrics: dict[str, dict[str, float | None]]) -> str:
 def record(
     task: Task, status: str, metrics: dict[str, dict[str, float | None]], found: Any, grid: dict[str, Any]
 ) -> Path | None:
-    """Write the RunRecord on the main process and return its path; `found` is an Outcome or the error."""
-    if not is_main():
+    """Write the RunRecord and return its path; `found` is an Outcome or the error.
+
+    What all processes know is written by the main one. A failure of one process is written by that one.
+    """
+    shared = not isinstance(found, RunFailed) or isinstance(found, DetectionDiverged)
+    if shared and not is_main():
         return None
     config, start, cfg = task.config, task.initialisation, task.protocol.cfg
     details = {

@@ -6,7 +6,6 @@ The test split is never looked at. The grid with every candidate's result goes i
 from dataclasses import replace
 from typing import Any
 
-from benchmark.errors import RunFailed
 from benchmark.files import write_json
 from pretrain.distributed import is_main, say, wait_for_all
 from transfer.datasets import open_data
@@ -24,7 +23,7 @@ def sweep(task: Task) -> tuple[float, dict[str, Any]]:
     highest box AP on the hold-out; one that diverged cannot be chosen.
 
     Raises:
-        RunFailed: every candidate diverged.
+        DetectionDiverged: every candidate diverged; its details hold the grid.
     """
     config = task.config
     data = open_data(task.data.task, config.data, fraction=config.fraction, seed=config.seed, holdout=HOLDOUT)
@@ -37,9 +36,8 @@ def sweep(task: Task) -> tuple[float, dict[str, Any]]:
         "holdout_share": HOLDOUT,
     }
     if not scores:
-        raise RunFailed(
-            f"no learning rate of the sweep gave a result ({', '.join(grid['candidates'])}); try lower ones"
-        )
+        tried = ", ".join(grid["candidates"])
+        raise DetectionDiverged(f"no learning rate of the sweep gave a result ({tried}); try lower ones", sweep=grid)
     return max(scores, key=lambda lr: scores[lr]), grid
 
 

@@ -19,7 +19,7 @@ from detectron2.utils.events import EventStorage
 from fvcore.nn.precise_bn import get_bn_modules, update_bn_stats
 from torch import nn
 
-from benchmark.errors import UserError
+from benchmark.errors import RunFailed, UserError
 from benchmark.files import write_with
 from benchmark.progress import progress
 from pretrain.distributed import is_main, rank, world_size
@@ -85,12 +85,12 @@ class DetectionTrainer(TrainerBase):
         try:
             with self.autocast():
                 losses = self.wrapped(batch)
+            total = torch.stack([value.float() for value in losses.values()]).sum()
         except FloatingPointError:  # Detectron2's proposals found infinite or missing numbers
-            raise Diverged("proposals' score", self.iter + 1, self.lr) from None
-        total = torch.stack([value.float() for value in losses.values()]).sum()
-        self.losses = self._averaged(losses)
-        if not abs(self.loss) < float("inf"):
+            total = torch.tensor(float("nan"), device=self.device)
+        if not self._finite_everywhere(total.detach()):
             raise Diverged("loss", self.iter + 1, self.lr)
+        self.losses = self._averaged(losses)
         self.optimiser.zero_grad(set_to_none=True)
         total.backward()
         self.optimiser.step()
@@ -102,9 +102,16 @@ class DetectionTrainer(TrainerBase):
             return nullcontext()
         return torch.autocast(self.device.type, torch.bfloat16)
 
+    def _finite_everywhere(self, value: torch.Tensor) -> bool:
+        """Say whether a number is finite on every process, so that all go on or stop together."""
+        value = value.clone()
+        if world_size() > 1:
+            dist.all_reduce(value)  # what is not finite on one is not in the sum
+        return bool(value.isfinite())
+
     @torch.no_grad()
     def _averaged(self, losses: dict[str, torch.Tensor]) -> dict[str, float]:
-        """Return the losses averaged over processes: what is not finite on one is so on all, and all stop together."""
+        """Return the losses averaged over processes."""
         values = torch.stack([value.detach().float() for value in losses.values()])
         if world_size() > 1:
             dist.all_reduce(values)
@@ -112,8 +119,9 @@ class DetectionTrainer(TrainerBase):
         return dict(zip(losses, values.tolist(), strict=True))
 
     def is_finite(self) -> bool:
-        """Say whether all weights and statistics are numbers."""
-        return all(t.isfinite().all() for t in self.model.state_dict().values() if t.is_floating_point())
+        """Say whether all weights and statistics are numbers, on every process."""
+        sums = [t.detach().abs().sum() for t in self.model.state_dict().values() if t.is_floating_point()]
+        return self._finite_everywhere(torch.stack(sums).sum())
 
     def compute_precise_statistics(self, iterations: int) -> None:
         """Replace running by true averages of the batch statistics over `iterations` batches of training images.
@@ -139,7 +147,7 @@ class DetectionTrainer(TrainerBase):
             "seconds": seconds,
             "format_version": FORMAT_VERSION,
         }
-        write_with(path, lambda file: torch.save(content, file))
+        write_tensors(path, content)
 
     def load(self, path: Path) -> tuple[int, float]:
         """Take over a checkpoint; return the iteration to go on with and the seconds spent before.
@@ -157,6 +165,15 @@ class DetectionTrainer(TrainerBase):
         self.optimiser.load_state_dict(content["optimizer"])
         self.scheduler.load_state_dict(content["scheduler"])
         return int(content["iteration"]), float(content["seconds"])
+
+
+def write_tensors(path: Path, content: dict[str, Any]) -> None:
+    """Write a torch file atomically. Raises ``RunFailed`` when there is no room or no right to."""
+    try:
+        write_with(path, lambda file: torch.save(content, file))
+    except (OSError, RuntimeError) as error:  # torch's zip writer turns a full disk into a RuntimeError
+        reason = getattr(error, "strerror", None) or " ".join(str(error).split())[:100]
+        raise RunFailed(f"{path} cannot be written ({reason}); free some space and repeat the command") from None
 
 
 def _number(*key: int) -> int:

@@ -76,7 +76,7 @@ def read_weights(
     if layout is None:
         found = _our_export(path, branch) or _our_checkpoint(path, branch)
     found = found or _foreign(path, branch, layout, trust)
-    return replace(found, method="torchvision") if weights.startswith(TORCHVISION) else found
+    return replace(found, method="supervised-torchvision") if weights.startswith(TORCHVISION) else found
 
 
 def make_backbone(weights: Weights) -> nn.Module:

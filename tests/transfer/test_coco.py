@@ -4,15 +4,22 @@ import json
 
 import pytest
 import torch
+from detectron2.utils.events import EventStorage
 
 from benchmark.errors import RunFailed, UserError
+from benchmark.files import write_json
 from benchmark.folder import ROOT
+from benchmark.options import parse
 from benchmark.records import RunRecord
 from pretrain.encoder import untrained_backbone
 from tests.transfer.runs import coco_root, flags, start, voc_root
 from transfer import coco, voc
-from transfer.finetune import DETECTOR, PICTURE, PREDICTIONS, RESULT
+from transfer.batches import STATISTICS
+from transfer.config import DetectionConfig
+from transfer.finetune import DETECTOR, PICTURE, PREDICTIONS, RESULT, build
 from transfer.resnet50 import detectron2_name
+from transfer.task import prepare
+from transfer.trainer import DetectionTrainer
 
 COCO600 = ROOT.parent / "shared" / "data" / "coco600"
 SEED = 3
@@ -38,6 +45,12 @@ def the_record(folder):
 
 def lines(folder):
     return [json.loads(line) for line in (folder / "run" / "metrics.json").read_text().splitlines()]
+
+
+def claim_for(folder, arguments):
+    """Make `folder` that of the run with these arguments, without running it."""
+    task = prepare("coco", parse(DetectionConfig, arguments, "", ""), torch.device("cpu"))
+    write_json(folder / "run.json", task.identity)
 
 
 def with_objects(root):
@@ -96,6 +109,7 @@ def test_a_complete_run_is_only_reported(whole, data, capsys):
         ({"seed": 4}, "weights"),
         ({"seed": SEED, "lr": 0.01}, "lr: 0.02 there, 0.01 here"),
         ({"seed": SEED, "weights": "detectron2-random"}, "family: random there, detectron2-random here"),
+        ({"seed": SEED, "protocol": "coco-fpn-1x", "tiny": False}, "protocol: embedded there, coco-fpn-1x here"),
     ],
 )
 def test_a_folder_of_another_run_is_refused(whole, data, change, words):
@@ -114,7 +128,10 @@ def test_other_data_are_refused(whole, tmp_path):
 def test_eval_only_gives_the_run_s_own_results(whole, data, tmp_path):
     weights = whole / "run" / DETECTOR
     assert coco.main([*flags(tmp_path, data, weights=weights), "--eval-only"]) == 0
-    assert json.loads((tmp_path / "run" / RESULT).read_text()) == json.loads((whole / "run" / RESULT).read_text())
+    for name in (RESULT, PREDICTIONS):
+        assert json.loads((tmp_path / "run" / name).read_text()) == json.loads((whole / "run" / name).read_text())
+    assert json.loads((whole / "run" / PREDICTIONS).read_text())
+    assert (tmp_path / "run" / "detectron2.yaml").is_file()
     assert not (tmp_path / "records").exists()  # it would count as a repeat
     assert (
         coco.main(
@@ -172,7 +189,7 @@ def test_dry_run_prints_the_plan_and_writes_nothing(data, tmp_path, capsys):
         ({"protocol": "coco-c5-1x"}, "did you mean 'coco-c4-"),
         ({"fraction": 0.03}, "--fraction is 0.03; it is one of"),
         ({"sweep_lr": "0.01"}, "--sweep-lr needs at least two"),
-        ({"sweep_lr": "0.01,0.02", "lr": 0.1}, "--lr and --sweep-lr"),
+        ({"sweep_lr": "0.01,0.02", "lr": 0.1}, "--sweep-lr and a learning rate"),
         ({"ims_per_batch": 3}, "3"),
         ({"evaluator": "cocotools"}, "did you mean 'pycocotools'"),
         ({"lr": -1}, "--lr is -1"),
@@ -199,18 +216,52 @@ def test_bad_overrides_are_refused(data, tmp_path):
 def test_a_sweep_chooses_on_a_hold_out_and_records_the_grid(tmp_path_factory, tmp_path):
     data = coco_root(tmp_path_factory.mktemp("sweep"), train=20, val=2)
     words = ["SOLVER.MAX_ITER", "2", "SOLVER.WARMUP_ITERS", "0"]
-    assert coco.main(flags(tmp_path, data, *words, sweep_lr="0.01,1e12", checkpoint_every=1)) == 0
+    # Two candidates are known already, as after an interruption; the third diverges for real.
+    for lr, found in (("0.01", 2.0), ("0.02", 1.0)):
+        write_json(tmp_path / "run" / "sweep" / f"lr-{lr}" / RESULT, {"bbox": {"AP": found}})
+    arguments = flags(tmp_path, data, *words, sweep_lr="0.02,0.01,1e12", checkpoint_every=1)
+    with pytest.raises(UserError, match="holds no run of ours"):
+        coco.main(arguments)
+    claim_for(tmp_path / "run", arguments)
+    assert coco.main(arguments) == 0
     record = the_record(tmp_path)
     grid = record.details["sweep"]
-    assert grid["candidates"]["1e+12"] == "diverged"
+    assert grid["candidates"] == {"0.02": 1.0, "0.01": 2.0, "1e+12": "diverged"}
     assert grid["holdout_images"] == 2
     assert (record.details["lr"], record.details["lr_chosen_by"]) == (0.01, "sweep")
     assert record.details["train_images"] == with_objects(data) > 16  # the final run trains on all of them
-    held_out = json.loads((tmp_path / "run" / "sweep" / "lr-0.01" / PREDICTIONS).read_text())
-    names = {
-        image["id"] for image in json.loads((data / "annotations" / "instances_train2017.json").read_text())["images"]
-    }
-    assert {found["image_id"] for found in held_out} <= names
+
+
+def test_a_sweep_that_only_diverges_is_recorded_with_its_grid(data, tmp_path):
+    arguments = flags(tmp_path, data, sweep_lr="1e12,1e13", checkpoint_every=1)
+    with pytest.raises(RunFailed, match="no learning rate of the sweep gave a result"):
+        coco.main(arguments)
+    record = the_record(tmp_path)
+    assert record.status == "diverged"
+    assert record.details["sweep"]["candidates"] == {"1e+12": "diverged", "1e+13": "diverged"}
+
+
+def test_precise_statistics_replace_the_running_ones_alone(data, tmp_path):
+    """The means and variances of two batches, averaged; weights stay the last step's."""
+    words = ["SOLVER.MAX_ITER", "1", "SOLVER.WARMUP_ITERS", "0"]
+    words += ["TEST.PRECISE_BN.ENABLED", "True", "TEST.PRECISE_BN.NUM_ITER", "2"]
+    arguments = flags(tmp_path, data, *words)
+    assert coco.main(arguments) == 0
+    before = torch.load(tmp_path / "run" / "checkpoint.pth", weights_only=True)["model"]
+    after = torch.load(tmp_path / "run" / DETECTOR, weights_only=True)["model"]
+    changed = {name.rpartition(".")[2] for name in before if not torch.equal(before[name], after[name])}
+    assert {"running_mean", "running_var"} <= changed <= {"running_mean", "running_var", "num_batches_tracked"}
+
+    task = prepare("coco", parse(DetectionConfig, arguments, "", ""), torch.device("cpu"))
+    trainer = DetectionTrainer(task.protocol.cfg, build(task)[0], 0)
+    trainer.model.load_state_dict(before)
+    means = []
+    stem = trainer.model.backbone.bottom_up.stem.conv1
+    stem.norm.register_forward_pre_hook(lambda _, inputs: means.append(inputs[0].mean((0, 2, 3))))
+    with EventStorage(), torch.no_grad():
+        for batch in trainer._loader(0, 2, purpose=STATISTICS):
+            trainer.model(batch)
+    assert torch.allclose(after["backbone.bottom_up.stem.conv1.norm.running_mean"], sum(means) / 2, atol=1e-5)
 
 
 def test_a_fraction_trains_on_its_images_alone(tmp_path_factory, tmp_path):
@@ -229,8 +280,15 @@ def test_two_processes_by_torchrun(data, tmp_path):
     assert (record.status, record.details["norm"], record.hardware["processes"]) == ("completed", "naiveSyncBN", 2)
     assert record.details["norms"] == {"NaiveSyncBatchNorm": 53}
     assert [line["iteration"] for line in lines(tmp_path)] == [1, 2, 3]
-    assert output.count("the embedded photographs") == 0
-    assert output.count("record ") == 1
+    assert output.count("record ") == 1  # one process speaks
+
+
+def test_a_mistake_under_torchrun_is_told_once(data, tmp_path):
+    process = start(flags(tmp_path, data, weights="absent.pth"), processes=2)
+    output, _ = process.communicate(timeout=120)
+    assert process.returncode != 0
+    assert output.count("error: there is no file absent.pth") == 1
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_voc_from_its_own_layout(tmp_path_factory, tmp_path):

@@ -12,6 +12,7 @@ import pytest
 import torch
 import torchvision
 from detectron2 import model_zoo
+from detectron2.structures import Boxes
 from PIL import Image
 
 from benchmark.errors import RunFailed, UserError
@@ -29,6 +30,7 @@ from transfer.detector import (
 )
 from transfer.detector import prove_backbone as prove
 from transfer.initialisation import MSRA_BGR, RGB
+from transfer.protocol import resolve_protocol
 
 PHOTOGRAPH = ROOT / "benchmark/embedded/pack/backgrounds/lighthouse.jpg"
 PATCH = 64  # px: side of the photograph in the tests
@@ -251,3 +253,31 @@ def _caffe2(state):
         kind = {"conv": "w", "weight": "bn_s", "bias": "bn_b"}["conv" if tensor.dim() == 4 else parts[-1]]
         named[f"res{int(parts[0][-1]) + 1}_{parts[1]}_{branch}_{kind}"] = tensor
     return {name: tensor.numpy() for name, tensor in named.items()}
+
+
+def test_boxes_stay_exact_under_bf16_autocast():
+    """Detectron2 casts boxes to its features' dtype; bf16 keeps 8 bits of a coordinate."""
+    torch.manual_seed(0)
+    model = build_detector(resolve_protocol("embedded", family="random", convention=RGB).cfg).eval()
+    corners = torch.rand(200, 2) * 100
+    boxes = [Boxes(torch.cat([corners, corners + 4 + torch.rand(200, 2) * 40], 1))]
+    with torch.no_grad():
+        features = model.backbone(torch.rand(1, 3, 128, 128) * 255)
+        levels = [features[name] for name in model.roi_heads.in_features]
+        exact = model.roi_heads.box_pooler(levels, boxes)
+        with torch.autocast("cpu", torch.bfloat16):
+            pooled = model.roi_heads.box_pooler([level.bfloat16() for level in levels], boxes)
+    assert (pooled - exact).pow(2).mean().sqrt() < 0.01 * exact.std()  # 0.03 with rounded boxes
+
+
+def test_naive_sync_bn_takes_its_statistics_in_float32():
+    """E[x^2] - E[x]^2 in bf16 is 0 for a channel of mean 30 and variance 1."""
+    cfg = resolve_protocol("embedded", family="random", convention=RGB, world_size=2).cfg
+    norm = build_detector(cfg).backbone.bottom_up.stem.conv1.norm
+    (hook,) = norm._forward_pre_hooks.values()
+    x = torch.randn(4, 64, 8, 8) + 30
+    (seen,) = hook(norm, (x.bfloat16(),))
+    assert type(norm).__name__ == "NaiveSyncBatchNorm"
+    assert seen.dtype == torch.float32
+    variance = seen.square().mean((0, 2, 3)) - seen.mean((0, 2, 3)).square()
+    assert torch.allclose(variance, x.var((0, 2, 3), correction=0), atol=0.1)

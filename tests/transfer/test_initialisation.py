@@ -8,6 +8,7 @@ import torch
 from detectron2.config import get_cfg
 
 from benchmark.errors import UserError
+from benchmark.tables import METHOD_NAMES
 from pretrain.encoder import Branches, untrained_backbone
 from tests.transfer.layouts import FILES, detectron2, light, without_head
 from tests.transfer.test_detector import _caffe2
@@ -74,7 +75,8 @@ def test_a_checkpoint_and_its_branch(tmp_path):
 def test_torchvision_supervised(tmp_path):
     torch.save(ONLINE, tmp_path / "resnet50.pth")
     found = resolve_weights(f"torchvision:{tmp_path / 'resnet50.pth'}")
-    assert (found.family, found.method, found.epoch) == ("torchvision", "torchvision", None)
+    assert (found.family, found.method, found.epoch) == ("torchvision", "supervised-torchvision", None)
+    assert found.method in METHOD_NAMES  # as tables call it
     assert effective(found) == SELF_SUPERVISED
     torch.save(FILES["moco"][1](ONLINE, MOMENTUM), tmp_path / "moco.pth.tar")
     with pytest.raises(UserError, match="no supervised file of torchvision but moco"):
@@ -87,7 +89,8 @@ def test_msra_keeps_its_own_convention(blobs, tmp_path):
     (tmp_path / "R-50.pkl").write_bytes(pickle.dumps({"blobs": content} if blobs else content, protocol=2))
     found = resolve_weights(f"msra:{tmp_path / 'R-50.pkl'}")
     assert effective(found) == ("BGR", [103.53, 116.28, 123.675], [1.0, 1.0, 1.0], True)
-    assert (found.family, found.method, found.checkpoint["__author__"]) == ("msra", "msra", "Caffe2")
+    assert (found.family, found.method, found.checkpoint["__author__"]) == ("msra", "supervised-msra", "Caffe2")
+    assert found.method in METHOD_NAMES
     assert len(found.checkpoint["model"]) == 159
 
 
