@@ -240,7 +240,7 @@ def test_foreign_checkpoints_and_converted_files(tmp_path):
         make_backbone(weights)
     assert (found["moco"].method, found["moco"].epochs) == ("moco", 200)
     assert found["converted"] == dataclasses.replace(found["moco"], state=found["converted"].state)
-    assert read_weights(f"torchvision:{tmp_path / 'plain.pth'}").method == "torchvision"
+    assert read_weights(f"torchvision:{tmp_path / 'plain.pth'}").method == "supervised-torchvision"
 
 
 def test_weights_that_want_another_kind_of_input_are_refused(tmp_path):
