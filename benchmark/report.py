@@ -11,11 +11,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from benchmark.errors import UserError, run_command
-from benchmark.options import check_choices, option, parse
+from benchmark.core.errors import UserError, run_command
+from benchmark.core.options import check_choices, option, parse
 
 if TYPE_CHECKING:
-    from benchmark.tables import Table
+    from benchmark.comparison.rows import Table
 
 DESCRIPTION = "Tabulate the recorded runs beside published figures."
 CAVEATS = (
@@ -41,12 +41,12 @@ def main(argv: list[str] | None = None) -> int:
     """Build the report; return 0."""
     config = parse(ReportConfig, argv, "python benchmark/report.py", DESCRIPTION)
     # Imported late so that --help answers at once.
-    from benchmark import render
-    from benchmark.files import write_text
-    from benchmark.folder import RESULTS
-    from benchmark.published import PUBLISHED, read_published
-    from benchmark.records import RECORDS, read_records
-    from benchmark.tables import detection_tables
+    from benchmark.comparison.published import PUBLISHED, read_published
+    from benchmark.comparison.rows import detection_tables
+    from benchmark.core.files import write_text
+    from benchmark.core.folder import RESULTS
+    from benchmark.pages import render
+    from benchmark.records.record import RECORDS, read_records
 
     folder = Path(config.records or RECORDS)
     if config.records and not folder.is_dir():
@@ -83,7 +83,7 @@ def draw_figures(tables: "list[Table]", folder: Path) -> dict[str, Path]:
     paths: dict[str, Path] = {}
     for table in tables:
         if any(row.values for row in table.measured):
-            from benchmark.figures import draw_table
+            from benchmark.comparison.figures import draw_table
 
             name = re.sub(r"[^A-Za-z0-9_.=-]+", "_", table.title)[:100].strip("_.")
             path = folder / f"{name}.png"
@@ -96,7 +96,7 @@ def draw_figures(tables: "list[Table]", folder: Path) -> dict[str, Path]:
 
 def page(markdown_text: str, figures: Mapping[str, Path]) -> str:
     """Return the report as one HTML page: our own Markdown (headings, paragraphs, tables), figures by their heading."""
-    from benchmark.render import plain_text
+    from benchmark.pages.render import plain_text
 
     body = []
     for block in re.split(r"\n{2,}", markdown_text.strip()):
@@ -123,7 +123,7 @@ def page(markdown_text: str, figures: Mapping[str, Path]) -> str:
 
 
 def _html_table(lines: list[str]) -> str:
-    from benchmark.render import plain_text
+    from benchmark.pages.render import plain_text
 
     def cells(line: str, tag: str) -> str:
         parts = re.split(r"(?<!\\)\|", line.strip()[1:-1])

@@ -19,9 +19,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from benchmark.errors import RunFailed, UserError, nearest, run_command
-from benchmark.folder import RESULTS, ROOT
-from benchmark.options import load_yaml, option, parse
+from benchmark.core.errors import RunFailed, UserError, nearest, run_command
+from benchmark.core.folder import RESULTS, ROOT
+from benchmark.core.options import load_yaml, option, parse
 
 DESCRIPTION = "Run a suite: every pre-training and fine-tuning run of one comparison, then the report."
 SUITES = Path(__file__).resolve().parent / "suites"

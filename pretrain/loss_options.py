@@ -3,7 +3,7 @@
 import math
 from dataclasses import dataclass
 
-from benchmark.errors import UserError, check_choice
+from benchmark.core.errors import UserError, check_choice
 
 LOGARITHMS = ("taylor", "exact")
 UNIFORMITIES = ("mce", "none")

@@ -8,14 +8,14 @@ import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from benchmark.errors import UserError, leave_to_first, run_command
-from benchmark.folder import RESULTS, check_folder, run_key
-from benchmark.options import load_yaml, parse
-from pretrain.config import PretrainConfig
+from benchmark.core.errors import UserError, leave_to_first, run_command
+from benchmark.core.folder import RESULTS, check_folder, run_key
+from benchmark.core.options import load_yaml, parse
+from pretrain.training.config import PretrainConfig
 
 if TYPE_CHECKING:
-    from pretrain.images import PathList
-    from pretrain.job import Job
+    from pretrain.images.loading import PathList
+    from pretrain.training.job import Job
 
 PROG = "python pretrain/run.py"
 DESCRIPTION = (
@@ -33,8 +33,8 @@ def main(argv: list[str] | None = None) -> int:
     except UserError:
         leave_to_first()
         raise
-    from pretrain import distributed
-    from pretrain.job import train
+    from pretrain.engine import processes as distributed
+    from pretrain.training.job import train
 
     if job.config.dry_run:
         if distributed.is_main():
@@ -55,8 +55,8 @@ def prepare(argv: list[str] | None) -> "Job":
     warnings.filterwarnings("ignore", message=".*torch.jit.script.*")
     warnings.filterwarnings("ignore", message=".*broadcast_buffers.*")  # its successor is younger than our oldest torch
     warnings.filterwarnings("ignore", message=".*worker processes in total.*")  # views wait for the disk, not the core
-    from pretrain import distributed
-    from pretrain.job import Job
+    from pretrain.engine import processes as distributed
+    from pretrain.training.job import Job
 
     device = distributed.choose_device(config.device)
     check(config, distributed.world_size())
@@ -69,7 +69,7 @@ def prepare(argv: list[str] | None) -> "Job":
 
 def print_plan(job: "Job") -> None:
     """Print what --dry-run promises, after the check that the folder is free for this run; writes nothing."""
-    from pretrain.plan import make_plan
+    from pretrain.cost.plan import make_plan
 
     check_folder(job.output, job.identity)
     print(make_plan(job.config, job.paths, job.device, job.output))
@@ -99,7 +99,7 @@ def check(config: PretrainConfig, processes: int) -> None:
 
 def find_images(config: PretrainConfig) -> "PathList":
     """Return the images of --data, or of the embedded set, composed on first use."""
-    from pretrain.images import list_images
+    from pretrain.images.loading import list_images
 
     if config.data is not None:
         return list_images(config.data, config.images)

@@ -7,8 +7,8 @@ import sys
 
 import pytest
 
-from benchmark.folder import ROOT
-from benchmark.options import load_yaml
+from benchmark.core.folder import ROOT
+from benchmark.core.options import load_yaml
 
 SCRIPTS = sorted(
     str(path.relative_to(ROOT))

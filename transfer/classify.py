@@ -10,18 +10,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from benchmark import provenance
-from benchmark.errors import RunFailed, UserError, run_command
-from benchmark.files import sha256_of, write_json, write_text
-from benchmark.folder import RESULTS, claim, run_key
-from benchmark.options import check_choices, option, parse, to_dict, to_yaml
-from benchmark.records import RECORDS, RunRecord
+from benchmark.core import provenance
+from benchmark.core.errors import RunFailed, UserError, run_command
+from benchmark.core.files import sha256_of, write_json, write_text
+from benchmark.core.folder import RESULTS, claim, run_key
+from benchmark.core.options import check_choices, option, parse, to_dict, to_yaml
+from benchmark.records.record import RECORDS, RunRecord
 
 if TYPE_CHECKING:
     import torch
 
-    from transfer.features import Features, LabelledImages
-    from transfer.weights import Weights
+    from transfer.checkpoints.weights import Weights
+    from transfer.probing.features import Features, LabelledImages
 
 PROG = "python transfer/classify.py"
 DESCRIPTION = "Classify images by a linear probe and by k-NN on the frozen features of a pre-trained encoder."
@@ -113,7 +113,7 @@ def main(argv: list[str] | None = None) -> int:
     config = parse(ClassifyConfig, argv, PROG, DESCRIPTION)
     # Imported late so that --help and mistakes answer at once.
     warnings.filterwarnings("ignore", message=".*torch.jit.script.*")
-    from pretrain.distributed import choose_device
+    from pretrain.engine.processes import choose_device
 
     device = choose_device(config.device)
     task = prepare(config)
@@ -135,8 +135,8 @@ def main(argv: list[str] | None = None) -> int:
 
 def prepare(config: ClassifyConfig) -> Task:
     """Find and check everything that the run needs. Raises ``UserError``."""
-    from transfer.features import find_splits
-    from transfer.weights import read_weights
+    from transfer.checkpoints.weights import read_weights
+    from transfer.probing.features import find_splits
 
     weights = read_weights(
         config.weights,
@@ -204,8 +204,8 @@ def run(config: ClassifyConfig, task: Task, device: "torch.device", output: Path
 
 def kept_features(config: ClassifyConfig, task: Task, images: "LabelledImages", device: "torch.device") -> "Features":
     """Return the features of one split, from the file of an earlier run with the same encoder and images if any."""
-    from transfer.features import extract, read_features, write_features
-    from transfer.weights import make_backbone
+    from transfer.checkpoints.weights import make_backbone
+    from transfer.probing.features import extract, read_features, write_features
 
     path = Path(config.features or RESULTS / "features") / f"{task.features_key}-{images.name}.safetensors"
     found = read_features(path)
@@ -231,7 +231,7 @@ def measure(
     Effective ranks by the covariance definition and by singular values, of at most 2,048 training images evenly
     spaced; inside classes of at most 128 images each. ``samples`` and ``samples_of_a_class`` say how many there were.
     """
-    from transfer.probe import linear_probe, nearest_neighbours
+    from transfer.probing.probe import linear_probe, nearest_neighbours
 
     linear = linear_probe(train.pair(), test.pair(), classes, _probe_settings(config), config.seed, device)
     knn = nearest_neighbours(train.pair(), test.pair(), classes, config.neighbours, config.temperature, device)
@@ -242,7 +242,7 @@ def feature_metrics(features: "torch.Tensor", labels: "torch.Tensor") -> dict[st
     """Return effective rank, RankMe and intra-class effective rank of (n, d) features; see ``measure``."""
     import torch
 
-    from pretrain.diagnostics import effective_rank, intra_class_effective_rank
+    from pretrain.diagnostics.spectrum import effective_rank, intra_class_effective_rank
 
     rows = torch.arange(len(features))
     some = evenly(rows, RANK_SAMPLES)
@@ -267,7 +267,7 @@ def evenly(rows: "torch.Tensor", count: int) -> "torch.Tensor":
 
 
 def _probe_settings(config: ClassifyConfig) -> Any:
-    from transfer.probe import ProbeSettings
+    from transfer.probing.probe import ProbeSettings
 
     return ProbeSettings(config.epochs, config.batch_size, config.lr, config.optimizer)
 

@@ -3,8 +3,8 @@
 Killed at any moment, the same command continues. Several processes: torchrun.
 """
 
-from benchmark.errors import run_command
-from transfer.launch import launch
+from benchmark.core.errors import run_command
+from transfer.detection.launch import launch
 
 PROG = "python transfer/coco.py"
 DESCRIPTION = (

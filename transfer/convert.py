@@ -14,15 +14,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from benchmark.errors import UserError, nearest, run_command
-from benchmark.files import sha256_of_file, write_bytes
-from benchmark.options import check_choices, option, parse
+from benchmark.core.errors import UserError, nearest, run_command
+from benchmark.core.files import sha256_of_file, write_bytes
+from benchmark.core.options import check_choices, option, parse
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from transfer.formats import Backbone
-    from transfer.reading import Contents
+    from transfer.checkpoints.layouts import Backbone
+    from transfer.checkpoints.reading import Contents
 
 AUTHOR = "ssl-detection-benchmark"
 _SUFFIXES = re.compile(r"(?<=.)(\.(pth|pt|tar|ckpt|pkl|safetensors|torch|bin))+$")
@@ -72,7 +72,7 @@ def convert_checkpoint(
         UserError: unreadable or unsafe, no or several backbones, no such branch or layout, tensors missing,
             unexpected, misshaped, not floating point or not finite.
     """
-    from transfer.reading import read_file
+    from transfer.checkpoints.reading import read_file
 
     path = Path(path)
     contents = read_file(path, trust=trust)
@@ -83,7 +83,7 @@ def convert_checkpoint(
 
 def converted(tensors: "Mapping[str, Tensor]", source: dict[str, Any]) -> dict[str, Any]:
     """Return the converted file's content from a whole ResNet-50 under torchvision's names (others are left out)."""
-    from transfer.resnet50 import detectron2_name, expected_shapes
+    from transfer.checkpoints.resnet import detectron2_name, expected_shapes
 
     model = {detectron2_name(name): tensors[name].detach().float().clone() for name in expected_shapes()}
     return {"model": model, "__author__": AUTHOR, "matching_heuristics": True, "source": source}
@@ -91,7 +91,7 @@ def converted(tensors: "Mapping[str, Tensor]", source: dict[str, Any]) -> dict[s
 
 def choose_backbone(contents: "Contents", path: Path, branch: str, layout: str | None) -> "Backbone":
     """Return the one backbone of a file that was asked for; ``UserError`` with the choices if that is not one."""
-    from transfer.formats import find_backbones
+    from transfer.checkpoints.layouts import find_backbones
 
     found = find_backbones(contents.content, contents.metadata)
     if not found:
@@ -114,7 +114,7 @@ def choose_backbone(contents: "Contents", path: Path, branch: str, layout: str |
 
 
 def _forced(found: "list[Backbone]", path: Path, layout: str) -> "list[Backbone]":
-    from transfer.formats import BY_NAME, branch_of
+    from transfer.checkpoints.layouts import BY_NAME, branch_of
 
     if layout.startswith(AT):
         place = layout.removeprefix(AT)
@@ -166,7 +166,7 @@ def _all_equal(backbones: "list[Backbone]") -> bool:
 
 def _faults(backbone: "Backbone") -> list[str]:
     """List what keeps a backbone from being a ResNet-50's 265 tensors; empty when nothing does."""
-    from transfer.resnet50 import expected_shapes, shorten
+    from transfer.checkpoints.resnet import expected_shapes, shorten
 
     expected, tensors, own = expected_shapes(), backbone.tensors, backbone.naming.own_name
     missing = [name for name in expected if name not in tensors]
@@ -203,8 +203,8 @@ def check_tensors(backbone: "Backbone", path: Path, contents: "Contents") -> Non
 
 
 def _likeness(contents: "Contents", backbone: "Backbone | None" = None) -> str:
-    from transfer.formats import normalised, walk
-    from transfer.resnet50 import looks_like
+    from transfer.checkpoints.layouts import normalised, walk
+    from transfer.checkpoints.resnet import looks_like
 
     shapes = {normalised(names): tuple(tensor.shape) for names, tensor in walk(contents.content)}
     if backbone is None:
@@ -216,7 +216,7 @@ def _likeness(contents: "Contents", backbone: "Backbone | None" = None) -> str:
 
 def source_of(contents: "Contents", backbone: "Backbone", path: Path, branch: str) -> dict[str, Any]:
     """Return what the file says about itself, in plain Python: see ``convert_checkpoint``; unknown is None."""
-    from transfer.formats import lookup
+    from transfer.checkpoints.layouts import lookup
 
     before = _source(contents)
     if before:
@@ -279,8 +279,8 @@ def _source(contents: "Contents") -> dict[str, Any] | None:
 
 def inspect_file(path: str | Path, *, branch: str, layout: str | None, trust: bool) -> str:
     """Return a description of a checkpoint in lines for people: layout, branches, method, epochs, tensors, SHA-256."""
-    from transfer.formats import find_backbones, walk
-    from transfer.reading import read_file
+    from transfer.checkpoints.layouts import find_backbones, walk
+    from transfer.checkpoints.reading import read_file
 
     path = Path(path)
     contents = read_file(path, trust=trust)

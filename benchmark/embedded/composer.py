@@ -26,10 +26,10 @@ import numpy as np
 from PIL import Image
 from pycocotools import mask as coco_mask
 
-from benchmark.errors import UserError
-from benchmark.files import write_json
-from benchmark.folder import RESULTS
-from benchmark.progress import progress
+from benchmark.core.errors import UserError
+from benchmark.core.files import write_json
+from benchmark.core.folder import RESULTS
+from benchmark.core.progress import progress
 
 PACK = Path(__file__).resolve().parent / "pack"
 COMPOSED = RESULTS / "embedded"

@@ -7,11 +7,11 @@ A method turns the outputs of the branches into a loss. It is a class made from 
 on the gathered (m, d) predictions and momentum projections; gradient flows to the online arguments.
 """
 
-from pretrain.config import METHODS, PretrainConfig
 from pretrain.methods.kernel_ssl import KernelSSL
+from pretrain.training.config import METHODS, PretrainConfig
 
 _REGISTRY = {"kernel_ssl": KernelSSL}
-assert set(_REGISTRY) == set(METHODS), "pretrain.config.METHODS lists what --help offers"
+assert set(_REGISTRY) == set(METHODS), "pretrain.training.config.METHODS lists what --help offers"
 
 
 def make_method(config: PretrainConfig) -> KernelSSL:

@@ -2,8 +2,8 @@
 
 from torch import Tensor
 
-from pretrain.config import PretrainConfig
 from pretrain.losses import kernel_ssl_terms, radius_warning
+from pretrain.training.config import PretrainConfig
 
 
 class KernelSSL:

@@ -11,9 +11,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from pretrain.diagnostics import effective_rank
+from pretrain.diagnostics.spectrum import effective_rank
 from pretrain.losses import LossOptions, kernel_ssl_loss
-from pretrain.losses.series import log_coefficients
+from pretrain.losses.kernel_ssl.series import log_coefficients
 
 MOMENTUM = 0.9
 WAYS = ("online", "both")

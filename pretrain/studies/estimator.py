@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from benchmark.errors import UserError, run_command
-from benchmark.folder import RESULTS
-from benchmark.options import check_choices, option, parse
-from benchmark.progress import progress
+from benchmark.core.errors import UserError, run_command
+from benchmark.core.folder import RESULTS
+from benchmark.core.options import check_choices, option, parse
+from benchmark.core.progress import progress
 from pretrain.loss_options import KERNELS, LossOptions
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ class EstimatorConfig:
 def main(argv: list[str] | None = None) -> int:
     """Run the study as the command line says. Raises ``UserError``."""
     config = parse(EstimatorConfig, argv, PROG, DESCRIPTION)
-    from benchmark.files import write_text
+    from benchmark.core.files import write_text
     from pretrain.studies.output import check_output, markdown_table, write_csv, write_figure
     from pretrain.studies.sources import from_checkpoint, synthetic
 
@@ -81,7 +81,7 @@ def main(argv: list[str] | None = None) -> int:
 
 def compare(config: EstimatorConfig, sources: dict[str, "TwoBranches"]) -> list[dict[str, Any]]:
     """Return one row for each kind of features, mu and order: exact values and relative errors of order K."""
-    from pretrain.diagnostics import effective_rank
+    from pretrain.diagnostics.spectrum import effective_rank
 
     rows = []
     with progress(None, "comparing", "case", total=len(sources) * len(config.mus) * (config.orders + 1)) as bar:

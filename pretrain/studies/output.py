@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from benchmark.errors import UserError
-from benchmark.files import write_text, write_with
+from benchmark.core.errors import UserError
+from benchmark.core.files import write_text, write_with
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

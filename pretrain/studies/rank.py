@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from benchmark.errors import UserError, run_command
-from benchmark.folder import RESULTS
-from benchmark.options import check_choices, option, parse
-from benchmark.progress import progress
+from benchmark.core.errors import UserError, run_command
+from benchmark.core.folder import RESULTS
+from benchmark.core.options import check_choices, option, parse
+from benchmark.core.progress import progress
 from pretrain.loss_options import LossOptions
 from pretrain.studies.flat import flat_loss
 
@@ -70,7 +70,7 @@ class RankConfig:
 def main(argv: list[str] | None = None) -> int:
     """Run the study as the command line says. Raises ``UserError``."""
     config = parse(RankConfig, argv, PROG, DESCRIPTION)
-    from benchmark.files import write_text
+    from benchmark.core.files import write_text
     from pretrain.studies.output import check_output, markdown_table, write_csv, write_figure
 
     output = Path(config.output)

@@ -6,12 +6,12 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from benchmark.errors import UserError
-from benchmark.progress import progress
-from pretrain.checkpoint import load_checkpoint
-from pretrain.encoder import Branches
-from pretrain.images import list_images, make_loader, normalised
-from pretrain.views import ViewSettings
+from benchmark.core.errors import UserError
+from benchmark.core.progress import progress
+from pretrain.engine.checkpoint import load_checkpoint
+from pretrain.images.loading import list_images, make_loader, normalised
+from pretrain.images.views import ViewSettings
+from pretrain.networks.encoder import Branches
 
 BATCH = 32
 EMBEDDED_IMAGES = 6000

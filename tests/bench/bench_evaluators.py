@@ -13,7 +13,7 @@ from collections.abc import Callable
 import numpy as np
 
 from tests.bench.timing import interleaved
-from transfer import evaluation
+from transfer.evaluation import average_precision as evaluation
 
 IMAGES, OBJECTS, BOXES, CATEGORIES = 5_000, 36_000, 250_000, 80
 WIDTH, HEIGHT = 640, 480  # px

@@ -3,11 +3,11 @@
 from detectron2.utils.events import EventStorage
 
 from tests.bench.timing import interleaved
-from transfer.datasets import open_data
-from transfer.detector import build_detector, load_weights
-from transfer.initialisation import resolve_weights
-from transfer.protocol import resolve_protocol
-from transfer.trainer import DetectionTrainer
+from transfer.checkpoints.initialisation import resolve_weights
+from transfer.datasets.dataset import open_data
+from transfer.detection.model import build_detector, load_weights
+from transfer.detection.trainer import DetectionTrainer
+from transfer.protocols.resolve import resolve_protocol
 
 PAIRS, STEPS = 7, 2  # each timing is the mean of so many steps: their number of proposals differs
 

@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from benchmark.folder import ROOT
+from benchmark.core.folder import ROOT
 from pretrain.losses import kernel_ssl_loss
 from tests.bench.timing import interleaved
 

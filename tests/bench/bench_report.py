@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 
 from benchmark import report
-from benchmark.records import RunRecord
+from benchmark.records.record import RunRecord
 
 RECORDS = 10_000
 METHODS = ("random", "kernel_ssl", "byol", "moco v2", "simsiam")

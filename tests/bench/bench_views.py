@@ -6,8 +6,8 @@ An image is decoded once and gives both views; the photographs are the embedded 
 import cv2
 import torch
 
-from benchmark.folder import ROOT
-from pretrain.views import ViewSettings, two_views
+from benchmark.core.folder import ROOT
+from pretrain.images.views import ViewSettings, two_views
 from tests.bench.timing import interleaved
 
 BACKGROUNDS = ROOT / "benchmark" / "embedded" / "pack" / "backgrounds"

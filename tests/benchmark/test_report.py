@@ -8,13 +8,13 @@ import sys
 import pytest
 
 from benchmark import report
-from benchmark.compare import Difference
-from benchmark.errors import UserError, run_command
-from benchmark.folder import ROOT
-from benchmark.published import PUBLISHED, read_published
-from benchmark.records import RunRecord
-from benchmark.render import difference_text
-from benchmark.tables import NOT_RECIPE, detection_tables
+from benchmark.comparison.published import PUBLISHED, read_published
+from benchmark.comparison.repeats import Difference
+from benchmark.comparison.rows import NOT_RECIPE, detection_tables
+from benchmark.core.errors import UserError, run_command
+from benchmark.core.folder import ROOT
+from benchmark.pages.render import difference_text
+from benchmark.records.record import RunRecord
 
 
 def detection(identity, method, epochs, seed, box, mask, protocol="coco-c4-1x", data="coco", **changes):
@@ -191,7 +191,7 @@ def test_other_weights_are_no_repeats_unless_their_recipe_is_known_to_be_the_sam
 
 
 def test_what_does_not_change_a_pretraining_makes_no_other_recipe():
-    from pretrain.config import NOT_IDENTITY
+    from pretrain.training.config import NOT_IDENTITY
 
     assert set(NOT_IDENTITY) <= set(NOT_RECIPE)
 

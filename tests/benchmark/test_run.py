@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from benchmark import run
-from benchmark.errors import RunFailed, UserError
-from benchmark.folder import ROOT
-from benchmark.options import load_yaml
+from benchmark.core.errors import RunFailed, UserError
+from benchmark.core.folder import ROOT
+from benchmark.core.options import load_yaml
 
 
 def test_demo_compares_both_lengths_with_the_untrained_encoder(tmp_path):
@@ -113,7 +113,7 @@ RUNNER = """
 import sys
 from pathlib import Path
 from benchmark import run
-from benchmark.errors import run_command
+from benchmark.core.errors import run_command
 def main(argv):
     child = "import os, sys, time; open(sys.argv[1], 'w').write(str(os.getpid())); time.sleep(60)"
     with run.termination_as_interrupt():

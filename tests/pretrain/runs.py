@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from benchmark.folder import ROOT
-from pretrain.config import PretrainConfig
+from benchmark.core.folder import ROOT
+from pretrain.training.config import PretrainConfig
 
 SCRIPT = str(ROOT / "pretrain" / "run.py")
 SMALL: dict[str, Any] = {

@@ -13,8 +13,8 @@ import time
 import pytest
 import torch
 
-from benchmark.records import RunRecord
-from pretrain.checkpoint import LAST, load_checkpoint
+from benchmark.records.record import RunRecord
+from pretrain.engine.checkpoint import LAST, load_checkpoint
 from tests.pretrain.runs import SCRIPT, environment, flags, pictures
 
 EPOCHS, LENGTH = 4, 3

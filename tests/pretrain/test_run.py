@@ -12,13 +12,13 @@ from PIL import Image
 from safetensors.torch import load_file
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from benchmark.errors import RunFailed, UserError
-from benchmark.folder import ROOT
-from benchmark.records import RunRecord
-from pretrain.checkpoint import BACKBONE, LAST, load_checkpoint, save_checkpoint
-from pretrain.hooks import FailureSignatures
+from benchmark.core.errors import RunFailed, UserError
+from benchmark.core.folder import ROOT
+from benchmark.records.record import RunRecord
+from pretrain.engine.checkpoint import BACKBONE, LAST, load_checkpoint, save_checkpoint
 from pretrain.methods.kernel_ssl import KernelSSL
 from pretrain.run import main
+from pretrain.training.hooks import FailureSignatures
 from tests.pretrain.runs import call, flags, pictures
 
 CLOTHING = ROOT.parent / "shared" / "data" / "clothing" / "train"

@@ -6,8 +6,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from benchmark.core.folder import ROOT
 from benchmark.embedded.composer import write_coco_split, write_voc_split
-from benchmark.folder import ROOT
 
 SCRIPT = str(ROOT / "transfer" / "coco.py")
 SIZE = 64

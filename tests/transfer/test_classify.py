@@ -13,18 +13,18 @@ import torchvision.transforms as T
 from PIL import Image
 from safetensors.torch import save_file
 
-from benchmark.errors import RunFailed, UserError
-from benchmark.folder import ROOT
-from benchmark.records import RunRecord
-from pretrain.checkpoint import export_backbone, save_checkpoint
-from pretrain.encoder import Branches, build_backbone, untrained_backbone
-from tests.transfer.layouts import light
+from benchmark.core.errors import RunFailed, UserError
+from benchmark.core.folder import ROOT
+from benchmark.records.record import RunRecord
+from pretrain.engine.checkpoint import export_backbone, save_checkpoint
+from pretrain.networks.encoder import Branches, build_backbone, untrained_backbone
+from tests.transfer.checkpoints.layout_files import light
 from transfer import classify
+from transfer.checkpoints.resnet import detectron2_name
+from transfer.checkpoints.weights import make_backbone, read_weights
 from transfer.convert import convert_checkpoint
-from transfer.features import extract, find_splits, read_features, write_features
-from transfer.probe import ProbeSettings, accuracies, linear_probe, nearest_neighbours
-from transfer.resnet50 import detectron2_name
-from transfer.weights import make_backbone, read_weights
+from transfer.probing.features import extract, find_splits, read_features, write_features
+from transfer.probing.probe import ProbeSettings, accuracies, linear_probe, nearest_neighbours
 
 CPU = torch.device("cpu")
 COLOURS = {"blue": (40, 60, 200), "green": (30, 190, 60), "red": (210, 50, 40)}
@@ -305,7 +305,9 @@ def test_the_command_end_to_end(folder, tmp_path, monkeypatch, capsys):
     assert "complete already" in capsys.readouterr().out
     with pytest.raises(UserError, match="belongs to another run"):
         classify.main(arguments(folder, tmp_path, "--neighbours", "3"))
-    monkeypatch.setattr("transfer.features.extract", lambda *_, **__: pytest.fail("features were computed again"))
+    monkeypatch.setattr(
+        "transfer.probing.features.extract", lambda *_, **__: pytest.fail("features were computed again")
+    )
     assert classify.main(arguments(folder, tmp_path, "--neighbours", "3", "--output", str(tmp_path / "b"))) == 0
     assert len(list((tmp_path / "records").glob("*.json"))) == 2
     with pytest.raises(pytest.fail.Exception, match="computed again"):

@@ -6,20 +6,20 @@ import pytest
 import torch
 from detectron2.utils.events import EventStorage
 
-from benchmark.errors import RunFailed, UserError
-from benchmark.files import write_json
-from benchmark.folder import ROOT
-from benchmark.options import parse
-from benchmark.records import RunRecord
-from pretrain.encoder import untrained_backbone
+from benchmark.core.errors import RunFailed, UserError
+from benchmark.core.files import write_json
+from benchmark.core.folder import ROOT
+from benchmark.core.options import parse
+from benchmark.records.record import RunRecord
+from pretrain.networks.encoder import untrained_backbone
 from tests.transfer.runs import coco_root, flags, start, voc_root
 from transfer import coco, voc
-from transfer.batches import STATISTICS
-from transfer.config import DetectionConfig
-from transfer.finetune import DETECTOR, PICTURE, PREDICTIONS, RESULT, build
-from transfer.resnet50 import detectron2_name
-from transfer.task import prepare
-from transfer.trainer import DetectionTrainer
+from transfer.checkpoints.resnet import detectron2_name
+from transfer.detection.batches import STATISTICS
+from transfer.detection.config import DetectionConfig
+from transfer.detection.finetune import DETECTOR, PICTURE, PREDICTIONS, RESULT, build
+from transfer.detection.task import prepare
+from transfer.detection.trainer import DetectionTrainer
 
 COCO600 = ROOT.parent / "shared" / "data" / "coco600"
 SEED = 3

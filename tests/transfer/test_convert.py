@@ -11,13 +11,22 @@ import torchvision
 from omegaconf import OmegaConf
 from safetensors.torch import save_file
 
-from benchmark.errors import UserError
-from benchmark.files import sha256_of_file
-from benchmark.folder import ROOT
-from pretrain.checkpoint import export_backbone
-from tests.transfer.layouts import FILES, detectron2, light, numbered, split_c4, under, with_projector, without_head
+from benchmark.core.errors import UserError
+from benchmark.core.files import sha256_of_file
+from benchmark.core.folder import ROOT
+from pretrain.engine.checkpoint import export_backbone
+from tests.transfer.checkpoints.layout_files import (
+    FILES,
+    detectron2,
+    light,
+    numbered,
+    split_c4,
+    under,
+    with_projector,
+    without_head,
+)
+from transfer.checkpoints.layouts import BY_NAME, LAYOUTS
 from transfer.convert import AUTHOR, convert_checkpoint, inspect_file, main
-from transfer.formats import BY_NAME, LAYOUTS
 
 ONLINE, MOMENTUM = light(0), light(1)
 MOCO = FILES["moco"][1](ONLINE, MOMENTUM)

@@ -8,10 +8,10 @@ import time
 import pytest
 import torch
 
-from benchmark.records import RunRecord
+from benchmark.records.record import RunRecord
 from tests.transfer.runs import coco_root, flags, start
-from transfer.finetune import DETECTOR, RESULT
-from transfer.trainer import LAST
+from transfer.detection.finetune import DETECTOR, RESULT
+from transfer.detection.trainer import LAST
 
 ITERATIONS = 8
 WORDS = ("SOLVER.MAX_ITER", str(ITERATIONS))

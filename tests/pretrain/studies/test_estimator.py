@@ -5,12 +5,12 @@ import csv
 import pytest
 import torch
 
-from benchmark.errors import UserError, run_command
-from pretrain.checkpoint import save_checkpoint
-from pretrain.encoder import Branches
+from benchmark.core.errors import UserError, run_command
+from pretrain.engine.checkpoint import save_checkpoint
+from pretrain.networks.encoder import Branches
 from pretrain.studies.estimator import EstimatorConfig, compare, main
 from pretrain.studies.sources import TwoBranches, from_checkpoint, synthetic
-from tests.pretrain.losses.reference import log_integral, log_series
+from tests.pretrain.losses.kernel_ssl.reference import log_integral, log_series
 from tests.pretrain.runs import pictures
 
 

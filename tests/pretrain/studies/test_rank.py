@@ -5,7 +5,7 @@ import csv
 import pytest
 import torch
 
-from benchmark.errors import UserError, run_command
+from benchmark.core.errors import UserError, run_command
 from pretrain.losses import LossOptions, kernel_ssl_loss
 from pretrain.studies.descent import agreeing_loss, descend, start_features
 from pretrain.studies.flat import flat_loss

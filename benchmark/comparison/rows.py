@@ -1,0 +1,345 @@
+"""Records and published figures -> the rows of one table a protocol. Rules: protocols.md, "Rules for a table".
+
+One protocol a table, and one effective config on one data set: runs whose settings differ get a table of their own.
+Repeats are runs of one setting: the same weights, or weights of one pre-training recipe, at one learning rate.
+``published`` and ``measured`` are separate columns, never averaged. Diverged runs are shown.
+"""
+
+import json
+import re
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+from benchmark.comparison.published import PublishedRow
+from benchmark.comparison.repeats import Difference, Summary, difference, summarise
+from benchmark.core.errors import UserError
+from benchmark.records.record import RunRecord
+
+METRICS = tuple((task, metric) for task in ("bbox", "segm") for metric in ("AP", "AP50", "AP75"))
+TASK_NAMES = {"bbox": "box", "segm": "mask"}
+CONTROL = "random"
+METHOD_NAMES = {
+    "random": "untrained encoder",
+    "detectron2-random": "Detectron2's random init",
+    "kernel_ssl": "Kernel-SSL",
+    "moco": "MoCo (v1 or v2)",  # their checkpoints look the same, so no published figure is set beside them
+    "byol": "BYOL",
+    "simclr": "SimCLR",
+    "simsiam": "SimSiam",
+    "swav": "SwAV",
+    "barlow_twins": "Barlow Twins",
+    "vicreg": "VICReg",
+    "dino": "DINO",
+    "supervised-torchvision": "supervised (torchvision)",
+    "supervised-msra": "supervised (MSRA)",
+}
+# The first words of a method's name in published.csv, where they are not its own.
+PUBLISHED_NAMES = {
+    "random": "random init",
+    "kernel_ssl": "matrix ssl",
+    "supervised-torchvision": "supervised",
+    "supervised-msra": "supervised",
+}
+WITHOUT_EPOCHS = ("random", "detectron2-random", "supervised-torchvision", "supervised-msra")
+# Settings of a pre-training record that do not make another recipe: repeats, length, place and speed.
+NOT_RECIPE = (
+    "seed", "epochs", "data", "output", "records", "resume", "dry_run", "images_per_second", "workers", "log_every",
+    "device", "keep_every", "keep_epochs", "checkpoint_minutes",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What makes runs repeats of each other: initial weights and learning rate.
+
+    ``recipe`` is the pre-training's settings as JSON where a pre-training record tells them, otherwise the hash of the
+    weights (other weights are no repeats), None for families that have none. ``lr`` is None where it was ``swept``:
+    then the rule that chose it is the setting, and repeats may have got different ones.
+    """
+
+    method: str
+    epochs: int | None
+    total_epochs: int | None
+    branch: str | None
+    lr: float | None = None
+    swept: bool = False
+    recipe: str | None = None
+
+    @property
+    def epochs_label(self) -> str:
+        """Epochs of pre-training that the weights had, by the checkpoint's own account: ``200``, ``200 of 400``."""
+        if self.epochs is None:
+            return "-" if self.method in WITHOUT_EPOCHS else "?"
+        if self.total_epochs is None or self.epochs == self.total_epochs:
+            return str(self.epochs)
+        return f"{self.epochs} of {self.total_epochs}"
+
+    @property
+    def epochs_text(self) -> str:
+        """The same with its unit: ``1 epoch``, ``200 of 400 epochs``."""
+        return f"{self.epochs_label} epoch{'' if self.epochs_label == '1' else 's'}"
+
+
+class Repeat(NamedTuple):
+    """One run's value of one metric."""
+
+    seed: int
+    value: float
+    record: str
+
+
+@dataclass
+class MeasuredRow:
+    """Runs of one setting: finished ones give ``values`` by metric, the others are told in ``troubles``.
+
+    ``lrs`` are the learning rates of the runs; ``variant`` says what tells this row from others of its method.
+    """
+
+    setting: Setting
+    values: dict[tuple[str, str], list[Repeat]] = field(default_factory=lambda: defaultdict(list))
+    troubles: list[str] = field(default_factory=list)
+    lrs: set[float] = field(default_factory=set)
+    variant: str = ""
+
+    @property
+    def label(self) -> str:
+        """The method as people write it, with the branch when it is not the usual one, and the variant."""
+        name = METHOD_NAMES.get(self.setting.method, self.setting.method)
+        more = [*(["momentum"] if self.setting.branch == "momentum" else []), *([self.variant] if self.variant else [])]
+        return f"{name} ({', '.join(more)})" if more else name
+
+    @property
+    def runs(self) -> int:
+        """Number of completed runs."""
+        return len({repeat.record for repeats in self.values.values() for repeat in repeats})
+
+    def numbers(self, task: str, metric: str) -> list[float]:
+        """Return the values of a metric over the repeats; empty where it is missing."""
+        return [repeat.value for repeat in self.values.get((task, metric), [])]
+
+    def summary(self, task: str, metric: str) -> Summary | None:
+        """Return n, mean and sd of a metric over the repeats, None where it is missing."""
+        return summarise(self.numbers(task, metric))
+
+    def by_seed(self, task: str) -> dict[int, float]:
+        """Return AP by seed of the fine-tuning; runs of one seed (from several pre-training runs) are averaged."""
+        found: dict[int, list[float]] = defaultdict(list)
+        for repeat in self.values.get((task, "AP"), []):
+            found[repeat.seed].append(repeat.value)
+        return {seed: sum(values) / len(values) for seed, values in found.items()}
+
+
+@dataclass
+class Table:
+    """All rows of one protocol with one effective config on one data set; ``measured`` may be empty.
+
+    ``note`` tells tables apart that have the same words otherwise; ``overrides`` are those that all runs share.
+    """
+
+    protocol: str
+    data: str
+    overrides: dict[str, Any]
+    fraction: float | None
+    measured: list[MeasuredRow]
+    published: list[PublishedRow]
+    protocol_hash: str | None = None
+    note: str = ""
+
+    @property
+    def title(self) -> str:
+        """Protocol, data and what differs from the protocol."""
+        parts = [self.protocol, f"data: {self.data}"]
+        if self.fraction:
+            parts.append(f"{100 * self.fraction:g} % of the training images")
+        parts += [f"{key}={value}" for key, value in sorted(self.overrides.items())]
+        parts += [self.note] if self.note else []
+        return " ".join(", ".join(parts).split())
+
+    def control_of(self, row: MeasuredRow) -> MeasuredRow | None:
+        """Return the untrained encoder's row, the control of every comparison (pitfall 8b); None for itself.
+
+        With several, the one at the row's own learning rate, otherwise the first in order.
+        """
+        controls = [other for other in self.measured if other.setting.method == CONTROL]
+        if row in controls or not controls:
+            return None
+        same = [c for c in controls if (c.setting.lr, c.setting.swept) == (row.setting.lr, row.setting.swept)]
+        return (same or controls)[0]
+
+    def against_control(self, row: MeasuredRow, task: str) -> Difference | None:
+        """Return the difference in AP between a row and its control, None for the control itself."""
+        control = self.control_of(row)
+        return None if control is None else difference(row.by_seed(task), control.by_seed(task))
+
+    def length_pairs(self) -> list[tuple[MeasuredRow, MeasuredRow]]:
+        """Return the pairs (shorter, longer) of whole pre-training runs of one method, recipe, branch and lr.
+
+        A file that tells its epochs but not its planned ones is taken for a whole run; a known part of one is not.
+        """
+        pairs = []
+        rows = [r for r in self.measured if r.setting.epochs and r.setting.total_epochs in (None, r.setting.epochs)]
+        rows.sort(key=lambda r: r.setting.epochs or 0)
+        for i, shorter in enumerate(rows):
+            for longer in rows[i + 1 :]:
+                if _same_but_length(shorter.setting, longer.setting):
+                    pairs.append((shorter, longer))
+                    break
+        return pairs
+
+    def published_beside(self, row: MeasuredRow, task: str) -> list[float]:
+        """Return the published AP of the same method and epochs, sorted: one from each source that has it."""
+        method = row.setting.method
+        name = PUBLISHED_NAMES.get(method, re.sub(r"[-_]", " ", method.lower()))
+        return sorted(
+            published.values[task, "AP"]
+            for published in self.published
+            if (task, "AP") in published.values
+            and published.status != "claim"
+            and _names(published.method, name)
+            and (method in WITHOUT_EPOCHS or published.epochs == str(row.setting.epochs))
+        )
+
+
+def _names(published: str, name: str) -> bool:
+    """Say whether a published method is `name`, perhaps with a remark; "moco v2+" is neither moco nor moco v2."""
+    return re.match(rf"{re.escape(name)}(?![\w+]| v\d)", re.sub(r"[-_]", " ", published.lower())) is not None
+
+
+def _same_but_length(a: Setting, b: Setting) -> bool:
+    # Weights from elsewhere come without a recipe: those of one method and branch are taken to share it.
+    known = all(setting.recipe is not None and setting.recipe.startswith("{") for setting in (a, b))
+    same_recipe = not known or a.recipe == b.recipe
+    same = (a.method, a.branch, a.lr, a.swept) == (b.method, b.branch, b.lr, b.swept)
+    return same and same_recipe and a.epochs != b.epochs
+
+
+def detection_tables(records: Iterable[RunRecord], published: Iterable[PublishedRow]) -> list[Table]:
+    """Arrange detection records and published rows as tables, measured protocols first, each ordered for reading.
+
+    Raises:
+        UserError: a detection record tells other epochs than the pre-training record of the very same weights.
+    """
+    records, published = list(records), list(published)
+    pretrained = {r.weights_sha256: r for r in records if r.kind == "pretrain" and r.weights_sha256}
+    groups: dict[tuple, list[RunRecord]] = defaultdict(list)
+    for record in records:
+        if record.kind == "detection":
+            _check_epochs(record, pretrained.get(record.weights_sha256))
+            groups[_table_key(record)].append(record)
+    tables = [_table(group, published, pretrained) for group in groups.values()]
+    _tell_apart(tables)
+    have = {table.protocol for table in tables}
+    for protocol in sorted({row.protocol for row in published} - have):
+        rows = [row for row in published if row.protocol == protocol]
+        tables.append(Table(protocol, "COCO 2017" if "coco" in protocol else "VOC", {}, None, [], rows))
+    return tables
+
+
+def _check_epochs(record: RunRecord, source: RunRecord | None) -> None:
+    """Refuse a row "400" whose checkpoint says otherwise (pitfall 7)."""
+    if source is not None and record.epochs != source.epochs:
+        raise UserError(
+            f"record {record.id} says {record.epochs} epochs, but {source.id} trained these very weights for "
+            f"{source.epochs}; remove the wrong record and run it again."
+        )
+
+
+def _table_key(record: RunRecord) -> tuple:
+    fraction = record.details.get("fraction")
+    # Repeats with --fraction draw their own images by seed: those are other fingerprints of one setting.
+    data = record.details.get("data_fingerprint") if fraction is None else None
+    return (record.protocol, record.protocol_hash, record.data, fraction, data)
+
+
+def _table(group: Sequence[RunRecord], published: Sequence[PublishedRow], pretrained: dict) -> Table:
+    """Make the table of runs that share protocol, settings and data."""
+    first = group[0]
+    fraction = first.details.get("fraction")
+    shared = {k: v for k, v in first.overrides.items() if all(r.overrides.get(k) == v for r in group)}
+    # Published figures stand only beside runs of the whole protocol on the whole data set.
+    comparable = any(not r.overrides for r in group) and not fraction and first.data in ("coco", "voc")
+    quoted = [row for row in published if row.protocol == first.protocol] if comparable else []
+    rows: dict[Setting, MeasuredRow] = {}
+    for record in group:
+        setting = _setting(record, pretrained.get(record.weights_sha256))
+        _add(rows.setdefault(setting, MeasuredRow(setting)), record)
+    measured = sorted(rows.values(), key=_reading_order)
+    _name_variants(measured)
+    return Table(str(first.protocol), str(first.data), shared, fraction, measured, quoted, first.protocol_hash)
+
+
+def _setting(record: RunRecord, source: RunRecord | None) -> Setting:
+    recipe = None
+    if source is not None:
+        settings = {key: value for key, value in source.config.items() if key not in NOT_RECIPE}
+        recipe = json.dumps({"data": source.data, **settings}, sort_keys=True)
+    elif record.method not in WITHOUT_EPOCHS:
+        recipe = record.weights_sha256
+    swept = record.details.get("lr_chosen_by") == "sweep"
+    lr = None if swept else record.details.get("lr")
+    return Setting(record.method, record.epochs, record.total_epochs, record.branch, lr, swept, recipe)
+
+
+def _add(row: MeasuredRow, record: RunRecord) -> None:
+    if (lr := record.details.get("lr")) is not None:
+        row.lrs.add(lr)
+    if record.status != "completed":
+        row.troubles.append(trouble(record))
+        return
+    for task, values in record.metrics.items():
+        for metric, value in values.items():
+            if value is not None:
+                row.values[task, metric].append(Repeat(record.seed, value, record.id))
+
+
+def _name_variants(rows: Sequence[MeasuredRow]) -> None:
+    """Give rows of one method and length that differ in their recipe a few words that tell them apart."""
+    alike: dict[tuple, list[MeasuredRow]] = defaultdict(list)
+    for row in rows:
+        s = row.setting
+        alike[s.method, s.branch, s.epochs, s.total_epochs].append(row)
+    for group in alike.values():
+        if len({row.setting.recipe for row in group}) > 1:
+            recipes = [_recipe_of(row) for row in group]
+            known = [recipe for recipe in recipes if recipe]
+            differing = [k for k in sorted(set().union(*known)) if len({str(r.get(k)) for r in known}) > 1]
+            for row, recipe in zip(group, recipes, strict=True):
+                named = ", ".join(f"{key}={recipe.get(key)}" for key in differing) if recipe else ""
+                row.variant = named or ("" if recipe else f"weights {(row.setting.recipe or 'unknown')[:8]}")
+
+
+def _recipe_of(row: MeasuredRow) -> dict[str, Any]:
+    recipe = row.setting.recipe
+    return json.loads(recipe) if recipe and recipe.startswith("{") else {}
+
+
+def _tell_apart(tables: Sequence[Table]) -> None:
+    """Note the hash of the settings on tables that would otherwise have one title, as of rescaled batches."""
+    titles: dict[str, list[Table]] = defaultdict(list)
+    for table in tables:
+        titles[table.title].append(table)
+    for same in titles.values():
+        for number, table in enumerate(same, start=1):
+            if len(same) > 1:
+                hashes = {other.protocol_hash for other in same}
+                told = f"settings {str(table.protocol_hash)[:8]}" if len(hashes) == len(same) else f"data {number}"
+                table.note = told
+
+
+def trouble(record: RunRecord) -> str:
+    """Say how a run ended that did not complete: ``diverged at iteration 34, lr 0.02 (seed 1)``."""
+    where = ""
+    if (iteration := record.details.get("iteration")) is not None:
+        where = f" at iteration {iteration}"
+    if (lr := record.details.get("lr_at_end", record.details.get("lr"))) is not None:
+        where += f", lr {lr:g}"
+    return f"{record.status}{where} (seed {record.seed})"
+
+
+def _reading_order(row: MeasuredRow) -> tuple:
+    """Controls first, then methods by name, each from short to long pre-training."""
+    order = {"detectron2-random": 0, "random": 1, "supervised-torchvision": 2, "supervised-msra": 3}
+    s = row.setting
+    return (order.get(s.method, 9), s.method, s.epochs or 0, s.branch or "", s.swept, s.lr or 0, s.recipe or "")

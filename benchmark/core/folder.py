@@ -1,0 +1,114 @@
+"""The output folder of one run: who owns it, and that only one process works in it.
+
+``run.json`` holds the identity of the run (config, weights, data). A folder with another identity is refused,
+not resumed: a re-used folder would report method A's result as method B's (pitfall 25).
+"""
+
+import fcntl
+import json
+import os
+from pathlib import Path
+from typing import IO, Any
+
+from benchmark.core.errors import UserError
+from benchmark.core.files import remove_parts, sha256_of, write_json
+
+ROOT = Path(__file__).resolve().parents[2]
+RESULTS = ROOT / "results"
+IDENTITY_FILE = "run.json"
+LOCK_FILE = ".lock"
+
+
+def run_key(identity: dict[str, Any]) -> str:
+    """Return the 10-digit key of a run, from everything that changes its result."""
+    return sha256_of(identity)[:10]
+
+
+class OutputFolder:
+    """A claimed output folder. Use ``claim``; ``release`` (or the end of the process) frees its lock."""
+
+    def __init__(self, path: Path, lock: IO[str], resumed: bool):
+        self.path = path
+        self.resumed = resumed
+        self._lock = lock
+
+    def release(self) -> None:
+        """Free the lock so that another process may continue the run."""
+        self._lock.close()
+
+
+def check_folder(path: str | Path, identity: dict[str, Any]) -> bool:
+    """Check that `path` is free for, or belongs to, the run with this identity; writes nothing.
+
+    Returns:
+        True when the folder holds this very run (it can be resumed), False when it is new or empty.
+
+    Raises:
+        UserError: the folder holds another run (the differing settings are named), or files of something else.
+    """
+    path = Path(path)
+    if path.exists() and not path.is_dir():
+        raise UserError(f"{path} is a file, not a folder; choose another --output.")
+    contents = [item for item in path.iterdir() if item.name != LOCK_FILE] if path.is_dir() else []
+    contents = [item for item in contents if not item.name.endswith(".part")]
+    if not contents:
+        return False
+    if not (path / IDENTITY_FILE).is_file():
+        raise UserError(f"{path} is not empty and holds no run of ours; choose another --output or empty it.")
+    try:
+        found = json.loads((path / IDENTITY_FILE).read_text(encoding="utf-8"))
+    except ValueError:
+        raise UserError(f"{path / IDENTITY_FILE} is damaged; choose another --output.") from None
+    wanted = json.loads(json.dumps(identity))
+    if found != wanted:
+        raise UserError(
+            f"{path} belongs to another run ({_differences(found, wanted)}); choose another --output, or repeat the "
+            "command that began it."
+        )
+    return True
+
+
+def claim(path: str | Path, identity: dict[str, Any], *, resume: bool = True) -> OutputFolder:
+    """Take the folder for the run with this identity, creating it if needed.
+
+    Args:
+        path: the output folder.
+        identity: JSON-able settings that decide the result; equal identity means the same run.
+        resume: False refuses a folder that already holds this run.
+
+    Raises:
+        UserError: see ``check_folder``; also when another process works in the folder, or it cannot be written.
+    """
+    path = Path(path)
+    check_folder(path, identity)
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        lock = open(path / LOCK_FILE, "a")  # noqa: SIM115 - held open for as long as the run lasts
+    except OSError as error:
+        raise UserError(f"{path} cannot be written ({error.strerror}); choose another --output.") from None
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        lock.close()
+        raise UserError(f"another process is working in {path}; wait for it or choose another --output.") from None
+    os.set_inheritable(lock.fileno(), False)
+    resumed = check_folder(path, identity)
+    if resumed and not resume:
+        lock.close()
+        raise UserError(f"{path} already holds this run and --no-resume was given; choose another --output.")
+    remove_parts(path)
+    if not resumed:
+        write_json(path / IDENTITY_FILE, identity)
+    return OutputFolder(path, lock, resumed)
+
+
+def _differences(found: Any, wanted: Any, prefix: str = "") -> str:
+    """Name up to four settings that differ: ``epochs: 400 there, 800 here``."""
+    if not (isinstance(found, dict) and isinstance(wanted, dict)):
+        return f"{prefix or 'settings'}: {found} there, {wanted} here"
+    parts = []
+    for key in sorted(set(found) | set(wanted)):
+        if found.get(key) != wanted.get(key):
+            name = f"{prefix}.{key}" if prefix else key
+            parts.append(_differences(found.get(key), wanted.get(key), name))
+    return "; ".join(parts[:4])

@@ -1,0 +1,305 @@
+"""What a pre-training run will cost, before it is started: iterations, parameters, FLOPs, memory, hours.
+
+Everything here is computed from the very network that would train. FLOPs are counted by fvcore, saved activations by
+autograd's own hooks on a forward pass, speed by a few real steps and a few real images; docstrings say what each
+estimate leaves out.
+"""
+
+import os
+import time
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from benchmark.core.errors import UserError
+from benchmark.core.options import to_yaml
+from pretrain.engine.processes import world_size
+from pretrain.images.loading import PathList, epoch_length, make_loader
+from pretrain.images.views import ViewSettings
+from pretrain.methods import make_method
+from pretrain.networks.encoder import Branches
+from pretrain.training.config import PretrainConfig
+from pretrain.training.optimisers import make_optimiser
+
+COMPARED_EPOCHS = (100, 400, 800)
+NETWORK_SECONDS, VIEWS_SECONDS = 15.0, 3.0
+VIEWS = 2
+WORKSPACE = 1.4  # peak growth of a step per image over what autograd keeps; measured on CPUs: 1.3 to 1.45
+AUTOCAST = {"bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+@dataclass(frozen=True)
+class Flops:
+    """Of one image, both views: floating-point operations, a multiply-add counted as two.
+
+    forward_online, forward_momentum: counted by fvcore (convolutions, matrix products, norms, pooling).
+    backward: estimated as twice the online forward, one product for the inputs and one for the weights.
+    repeated: the second forward of gradient caching, 0 without --micro-batch.
+    """
+
+    forward_online: int
+    forward_momentum: int
+    backward: int
+    repeated: int
+
+    @property
+    def total(self) -> int:
+        """All operations of one training step, per image; loss, optimiser and EMA left out (below 1 %)."""
+        return self.forward_online + self.forward_momentum + self.backward + self.repeated
+
+
+@dataclass(frozen=True)
+class Memory:
+    """Peak bytes of one process in a training step.
+
+    state: parameters of both branches, gradients and one optimiser buffer of the online one.
+    activations: what autograd keeps of both online views (of one micro-batch with --micro-batch), times 1.4 for the
+        gradients and workspace that come and go during the backward pass.
+    inputs: both normalised views of the process's batch.
+    loss: about eight copies of the four (m, d) outputs and of one min(m, d) square matrix, float32.
+    """
+
+    state: int
+    activations: int
+    inputs: int
+    loss: int
+
+    @property
+    def total(self) -> int:
+        """Their sum; the libraries themselves (0.5 GiB or so) come on top."""
+        return self.state + self.activations + self.inputs + self.loss
+
+
+def build_branches(config: PretrainConfig) -> Branches:
+    """Return the network that this config trains, freshly drawn, on the CPU."""
+    return Branches(config.arch, config.projector_width, config.projector_hidden, config.predictor_hidden, config.seed)
+
+
+def parameter_counts(branches: Branches) -> dict[str, int]:
+    """Return the number of parameters of each part."""
+    return {name: sum(p.numel() for p in part.parameters()) for name, part in branches.named_children()}
+
+
+def count_flops(branches: Branches, config: PretrainConfig) -> Flops:
+    """Count the operations of one image in one training step; see ``Flops``."""
+    size = config.image_size
+    was_training = branches.training
+    branches.eval()  # one image has no batch statistics
+    encoder = _multiply_adds(branches.encoder, torch.zeros(1, 3, size, size))
+    projector = _multiply_adds(branches.projector, torch.zeros(1, branches.projector[0].in_features))
+    predictor = _multiply_adds(branches.predictor, torch.zeros(1, config.projector_width))
+    branches.train(was_training)
+    online = 2 * VIEWS * (encoder + projector + predictor)
+    momentum = 2 * VIEWS * (encoder + projector)
+    return Flops(online, momentum, 2 * online, online if config.micro_batch else 0)
+
+
+def _multiply_adds(module: nn.Module, example: Tensor) -> int:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # fvcore's import and torch's tracer announce their own future
+        from fvcore.nn import FlopCountAnalysis
+    analysis = FlopCountAnalysis(module, example).unsupported_ops_warnings(False).uncalled_modules_warnings(False)
+    return int(analysis.total())
+
+
+def estimate_memory(branches: Branches, config: PretrainConfig) -> Memory:
+    """Estimate the peak memory of one process on its share of the batch; see ``Memory``."""
+    batch = max(1, config.batch_size // world_size())
+    online = sum(p.numel() for p in branches.online().parameters() if p.requires_grad)
+    state = 4 * (sum(p.numel() for p in branches.parameters()) + 2 * online)
+    in_graph = min(config.micro_batch or batch, batch)
+    m, d = config.batch_size, config.projector_width
+    return Memory(
+        state=state,
+        activations=round(VIEWS * WORKSPACE * saved_bytes(branches, config, in_graph)),
+        inputs=VIEWS * batch * 3 * config.image_size**2 * 4,
+        loss=8 * 4 * (4 * m * d + min(m, d) ** 2),
+    )
+
+
+def saved_bytes(branches: Branches, config: PretrainConfig, images: int) -> int:
+    """Return the bytes that autograd keeps for one online view of a batch of `images`, parameters not counted.
+
+    The storages saved by a forward pass on the CPU in the run's precision are added up for two and for four images;
+    what grows is per image, the rest (weights cast to 16 bits) is paid once. fp16 is counted as bf16, equally wide.
+    """
+    two, four = (_saved_bytes(branches, config, n) for n in (2, 4))
+    per_image = (four - two) / 2
+    return round(two + (images - 2) * per_image)
+
+
+def _saved_bytes(branches: Branches, config: PretrainConfig, images: int) -> int:
+    own = {tensor.untyped_storage().data_ptr() for tensor in [*branches.parameters(), *branches.buffers()]}
+    # The tensors themselves are kept until the end: a freed one's address would be given to the next.
+    storages: dict[int, Tensor] = {}
+
+    def keep(tensor: Tensor) -> Tensor:
+        storages[tensor.untyped_storage().data_ptr()] = tensor
+        return tensor
+
+    buffers = {name: buffer.clone() for name, buffer in branches.named_buffers()}
+    view = torch.zeros(images, 3, config.image_size, config.image_size).to(memory_format=torch.channels_last)
+    with (
+        torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor),
+        torch.autocast("cpu", torch.bfloat16, enabled=config.precision in AUTOCAST),
+    ):
+        branches.online()(view)
+    for name, buffer in branches.named_buffers():  # the pass has moved the running statistics
+        buffer.copy_(buffers[name])
+    inputs = view.untyped_storage().data_ptr()
+    return sum(t.untyped_storage().nbytes() for key, t in storages.items() if key not in own and key != inputs)
+
+
+def measure_network(
+    branches: Branches, config: PretrainConfig, device: torch.device, seconds: float = NETWORK_SECONDS
+) -> tuple[float, int]:
+    """Time real training steps of one process on random pixels: forward, loss, backward, optimiser, EMA.
+
+    The batch is doubled from 4 until the process's share of the batch is reached, or the time or half the free memory
+    would be used up. Communication between processes is not timed.
+
+    Returns:
+        Images per second of one process, and the batch at which that was measured.
+    """
+    share = min(config.micro_batch or config.batch_size, max(2, config.batch_size // world_size()))
+    per_image = VIEWS * WORKSPACE * (saved_bytes(branches, config, 4) - saved_bytes(branches, config, 2)) / 2
+    most = min(share, max(4, int(_free_memory(device) / 2 / per_image)))
+    branches = branches.to(device, memory_format=torch.channels_last)
+    method, optimiser = make_method(config), make_optimiser(config, branches.online())
+    for group in optimiser.param_groups:
+        group["lr"] = 0.0  # the steps must not change what they time
+    begin, batch = time.perf_counter(), min(4, most)
+    while True:
+        took = min(_step_seconds(branches, method.terms, optimiser, config, batch, device) for _ in range(2))
+        if batch == most or time.perf_counter() - begin + 4 * took > seconds:
+            return batch / took, batch
+        batch = min(2 * batch, most)
+
+
+def _step_seconds(
+    branches: Branches,
+    terms: Callable[..., tuple],
+    optimiser: torch.optim.Optimizer,
+    config: PretrainConfig,
+    batch: int,
+    device: torch.device,
+) -> float:
+    views = [torch.randn(batch, 3, config.image_size, config.image_size, device=device) for _ in range(VIEWS)]
+    views = [view.contiguous(memory_format=torch.channels_last) for view in views]
+    _synchronise(device)
+    begin = time.perf_counter()
+    kind = AUTOCAST.get(config.precision)
+    with torch.autocast(device.type, kind, enabled=kind is not None):
+        online = [branches.online()(view).prediction for view in views]
+        target = [branches.momentum(view) for view in views]
+    loss, *_ = terms(*[output.float() for output in (*online, *target)])
+    optimiser.zero_grad(set_to_none=True)
+    loss.backward()
+    optimiser.step()
+    branches.update_momentum(1.0)
+    _synchronise(device)
+    return time.perf_counter() - begin
+
+
+def measure_views(config: PretrainConfig, paths: PathList, seconds: float = VIEWS_SECONDS) -> float:
+    """Read and augment real images of the data set in this process; return images (of two views) per second."""
+    settings = ViewSettings(config.image_size, engine=config.views)
+    loader = make_loader(
+        paths, settings, batch_size=1, seed=config.seed, workers=0, total_iterations=epoch_length(len(paths), 1)
+    )
+    begin, done = time.perf_counter(), 0
+    for _ in loader:
+        done += 1
+        if time.perf_counter() - begin > seconds:
+            break
+    return done / (time.perf_counter() - begin)
+
+
+def _synchronise(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
+def _free_memory(device: torch.device) -> int:
+    if device.type == "cuda":
+        return torch.cuda.mem_get_info(device)[0]
+    return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+
+
+def make_plan(config: PretrainConfig, paths: PathList, device: torch.device, output: str | Path) -> str:
+    """Return the plan of a run as text: the resolved config as YAML, then what it will cost. Writes nothing.
+
+    Args:
+        config: of the run; its images_per_second (of all processes together) makes measuring unnecessary.
+        paths: the images.
+        device: that would train; measuring takes up to about 20 s on it.
+        output: the folder that the run would write.
+
+    Raises:
+        UserError: the data set is smaller than one batch.
+    """
+    length = epoch_length(len(paths), config.batch_size)
+    if length < 1:
+        raise UserError(f"--batch-size {config.batch_size} is more than the {len(paths)} images; lower it.")
+    branches = build_branches(config)
+    lines = [to_yaml(config).rstrip(), "", f"would write   {output}", *_schedule_lines(config, len(paths), length)]
+    lines += _size_lines(branches, config)
+    return "\n".join(lines + _speed_lines(branches, config, paths, device, length))
+
+
+def _schedule_lines(config: PretrainConfig, n_images: int, length: int) -> list[str]:
+    return [
+        f"images        {n_images:,}; {n_images - length * config.batch_size:,} of them left over in each epoch",
+        f"iterations    {config.epochs * length:,} = {config.epochs} epochs x {length:,}; warm-up {config.warmup:g} "
+        f"epochs = {round(config.warmup * length):,}",
+        f"batch         {config.batch_size} = {world_size()} processes x {config.batch_size // world_size()}",
+        f"learning rate {config.lr:g} x {config.batch_size} / 256 = {config.scaled_lr:g} at its peak",
+    ]
+
+
+def _size_lines(branches: Branches, config: PretrainConfig) -> list[str]:
+    counts, flops, memory = parameter_counts(branches), count_flops(branches, config), estimate_memory(branches, config)
+    repeated = f", repeated forward {flops.repeated / 1e9:.2f}" if flops.repeated else ""
+    return [
+        "parameters    " + ", ".join(f"{name} {count:,}" for name, count in counts.items()),
+        f"GFLOP / image {flops.total / 1e9:.2f} (multiply-add = 2; both views): online forward "
+        f"{flops.forward_online / 1e9:.2f}, momentum forward {flops.forward_momentum / 1e9:.2f}, backward about "
+        f"{flops.backward / 1e9:.2f}{repeated}",
+        f"memory        about {memory.total / 2**30:.1f} GiB a process and the library's own: state "
+        f"{memory.state / 2**30:.2f}, saved activations {memory.activations / 2**30:.2f}, inputs "
+        f"{memory.inputs / 2**30:.2f}, loss {memory.loss / 2**30:.2f}",
+    ]
+
+
+def _speed_lines(
+    branches: Branches, config: PretrainConfig, paths: PathList, device: torch.device, length: int
+) -> list[str]:
+    speed, lines = config.images_per_second, []
+    if speed is None:
+        network, batch = measure_network(branches, config, device)
+        views, processes, workers = measure_views(config, paths), world_size(), max(1, config.workers)
+        lines = [
+            f"measured      network {network:,.4g} images/s a process at batch {batch} on {device.type}; views "
+            f"{views:,.4g} images/s a core"
+        ]
+        speed = processes * _together(network, views * min(workers, _cores(processes)), config.workers > 0)
+    hours = {n: n * length * config.batch_size / speed / 3600 for n in sorted({*COMPARED_EPOCHS, config.epochs})}
+    return [
+        *lines,
+        f"speed         {speed:,.4g} images/s ({'from the two above' if lines else 'as given'})",
+        "hours         " + ", ".join(f"{n} epochs {value:,.3g}" for n, value in hours.items()),
+    ]
+
+
+def _together(network: float, views: float, beside: bool) -> float:
+    """Return images per second of both: the slower one when workers run beside, one after the other without them."""
+    return min(network, views) if beside else 1 / (1 / network + 1 / views)
+
+
+def _cores(processes: int) -> int:
+    """Return the cores that each training process has for its workers."""
+    return max(1, (os.cpu_count() or 1) // processes)

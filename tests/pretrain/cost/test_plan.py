@@ -1,0 +1,159 @@
+"""The plan: counts against published ones, memory against a measured step, hours against arithmetic."""
+
+import dataclasses
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torchvision.models import ResNet18_Weights, ResNet50_Weights
+
+from benchmark.core.errors import UserError
+from pretrain.cost.plan import (
+    build_branches,
+    count_flops,
+    estimate_memory,
+    make_plan,
+    measure_network,
+    measure_views,
+    parameter_counts,
+    saved_bytes,
+)
+from pretrain.images.loading import list_images
+from pretrain.training.config import PretrainConfig
+
+CPU = torch.device("cpu")
+SMALL = {
+    "epochs": 20,
+    "arch": "resnet18",
+    "image_size": 32,
+    "batch_size": 8,
+    "projector_width": 64,
+    "projector_hidden": 64,
+    "predictor_hidden": 16,
+    "device": "cpu",
+    "workers": 0,
+}
+
+
+@pytest.fixture
+def folder(tmp_path):
+    for i in range(20):
+        pixels = np.random.default_rng(i).integers(0, 255, (40, 50, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(tmp_path / f"{i:02d}.jpg")
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("arch", "weights"), [("resnet18", ResNet18_Weights.IMAGENET1K_V1), ("resnet50", ResNet50_Weights.IMAGENET1K_V1)]
+)
+def test_parameters_and_flops_are_those_that_torchvision_publishes(arch, weights):
+    config = PretrainConfig(epochs=1, arch=arch)
+    branches = build_branches(config)
+    width = branches.projector[0].in_features
+    classifier = width * 1000
+    counts = parameter_counts(branches)
+    assert counts["encoder"] == counts["momentum_encoder"] == weights.meta["num_params"] - classifier - 1000
+
+    d, h, p = config.projector_width, config.projector_hidden, config.predictor_hidden
+    assert counts["projector"] == width * h + h * h + (h * d + d) + 4 * h
+    projector, predictor = width * h + h * h + h * d, 2 * d * p
+    encoder = weights.meta["_ops"] * 1e9 - classifier  # published: multiply-adds of one 224 px image
+    flops = count_flops(branches, config)
+    assert flops.forward_online == pytest.approx(2 * 2 * (encoder + projector + predictor), rel=0.02)
+    assert flops.forward_momentum == pytest.approx(2 * 2 * (encoder + projector), rel=0.02)
+    assert flops.backward == 2 * flops.forward_online
+    assert flops.repeated == 0
+
+
+def test_gradient_caching_repeats_the_forward_pass_and_needs_the_memory_of_a_micro_batch():
+    whole = PretrainConfig(**{**SMALL, "batch_size": 256, "precision": "fp32"})
+    cached = dataclasses.replace(whole, micro_batch=4)
+    branches = build_branches(whole)
+    assert count_flops(branches, cached).repeated == count_flops(branches, whole).forward_online
+    difference = count_flops(branches, cached).total - count_flops(branches, whole).total
+    assert difference == count_flops(branches, whole).forward_online
+    few, many = estimate_memory(branches, cached), estimate_memory(branches, whole)
+    assert few.activations == pytest.approx(many.activations * 4 / 256, rel=0.1)
+    assert (few.state, few.inputs, few.loss) == (many.state, many.inputs, many.loss)
+
+
+def test_saved_bytes_are_linear_in_the_batch_and_leave_the_network_as_it_was():
+    config = PretrainConfig(**SMALL)
+    branches = build_branches(config)
+    before = {name: tensor.clone() for name, tensor in branches.state_dict().items()}
+    two, four, eight = (saved_bytes(branches, config, n) for n in (2, 4, 8))
+    assert eight - four == 2 * (four - two) > 0
+    assert all(torch.equal(before[name], tensor) for name, tensor in branches.state_dict().items())
+    full = PretrainConfig(**SMALL, precision="fp32")
+    per_image = (saved_bytes(branches, full, 4) - saved_bytes(branches, full, 2)) / 2
+    assert 0.45 < (four - two) / 2 / per_image < 0.75  # bf16, with the pooling's indices and the norms' sums wider
+
+
+MEASURE = """
+import re, torch
+from pretrain.training.config import PretrainConfig
+from pretrain.methods import make_method
+from pretrain.training.optimisers import make_optimiser
+from pretrain.cost.plan import _step_seconds, build_branches, estimate_memory
+
+def config(batch):
+    return PretrainConfig(epochs=1, arch="resnet18", image_size=64, batch_size=batch, precision="fp32",
+                          projector_width=256, projector_hidden=256, predictor_hidden=64)
+
+torch.set_num_threads(1)
+branches = build_branches(config(8)).to(memory_format=torch.channels_last)
+terms, optimiser = make_method(config(8)).terms, make_optimiser(config(8), branches.online())
+peaks = []
+for batch in (8, 56):
+    for _ in range(2):
+        _step_seconds(branches, terms, optimiser, config(batch), batch, torch.device("cpu"))
+    # Not getrusage: a child inherits the peak of the process that started it.
+    peaks.append(1024 * int(re.search(r"VmHWM:\\s+(\\d+) kB", open("/proc/self/status").read())[1]))
+print(peaks[1] - peaks[0], estimate_memory(branches, config(56)).total - estimate_memory(branches, config(8)).total)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the peak is read from /proc")
+def test_estimated_memory_is_what_a_real_step_takes():
+    done = subprocess.run([sys.executable, "-W", "ignore", "-c", MEASURE], capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr[-2000:]
+    measured, estimated = map(float, done.stdout.split())
+    assert 0.7 < measured / estimated < 1.4
+
+
+def test_hours_and_iterations_at_a_given_speed(folder):
+    config = PretrainConfig(**SMALL, images_per_second=16.0)
+    text = make_plan(config, list_images(folder), CPU, folder / "out")
+    assert "iterations    40 = 20 epochs x 2; warm-up 2 epochs = 4" in text
+    assert "images        20; 4 of them left over in each epoch" in text
+    assert "learning rate 0.5 x 8 / 256 = 0.015625 at its peak" in text
+    # 16 images an epoch at 16 images/s: one second an epoch
+    assert "hours         20 epochs 0.00556, 100 epochs 0.0278, 400 epochs 0.111, 800 epochs 0.222" in text
+    assert "arch: resnet18\n" in text
+    assert not (folder / "out").exists()
+
+
+def test_measured_speeds_are_those_of_the_two_parts(folder):
+    config = PretrainConfig(**SMALL)
+    branches = build_branches(config)
+    before = {name: parameter.clone() for name, parameter in branches.named_parameters()}
+    speed, batch = measure_network(branches, config, CPU, seconds=600.0)
+    assert batch == 8
+    assert speed > 1
+    assert all(torch.equal(before[name], parameter) for name, parameter in branches.named_parameters())
+    views = measure_views(config, list_images(folder), seconds=0.2)
+    assert views > 20
+    text = make_plan(config, list_images(folder), CPU, folder / "out")
+    line = next(line for line in text.splitlines() if line.startswith("measured"))
+    network, views = (float(word.replace(",", "")) for word in line.split() if word[0].isdigit() and len(word) > 1)
+    line = next(line for line in text.splitlines() if line.startswith("speed"))
+    assert float(line.split()[1]) == pytest.approx(1 / (1 / network + 1 / views), rel=0.01)
+
+
+def test_fewer_images_than_a_batch(folder):
+    config = PretrainConfig(**{**SMALL, "batch_size": 21}, images_per_second=1.0)
+    with pytest.raises(UserError, match="more than the 20 images"):
+        make_plan(config, list_images(folder), CPU, folder / "out")

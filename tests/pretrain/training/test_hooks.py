@@ -1,0 +1,214 @@
+"""Failure signatures, each forced; metrics after a kill; checkpoints when they are due."""
+
+import json
+import math
+from types import SimpleNamespace
+
+import pytest
+import torch
+
+from benchmark.core.errors import RunFailed
+from pretrain.engine.checkpoint import load_checkpoint
+from pretrain.training.hooks import Checkpoints, Diagnostics, FailureSignatures, Metrics, UnreadableImages
+from pretrain.training.trainer import StepResult
+from tests.pretrain.runs import config
+
+WINDOW = 10
+
+
+def result(loss=-1.0, norm=1.0, **parts):
+    return StepResult(loss=loss, gradient_norm=norm, lr=0.1, momentum=0.99, parts=parts)
+
+
+def run(hook, results, begin=0):
+    """Show step results to a hook, as the trainer would."""
+    for iteration, last in enumerate(results, start=begin):
+        hook.trainer = SimpleNamespace(last=last, iter=iteration)
+        hook.after_step()
+
+
+def watch(results, warmup=0):
+    """Show step results to the hook; return what it said and what it keeps for the record."""
+    said = []
+    hook = FailureSignatures(said.append, window=WINDOW, warmup=warmup)
+    run(hook, results)
+    return said, hook.found
+
+
+def healthy(count):
+    """A run as it should be: loss and gradient wander, features fill the space."""
+    ranks = {"effective_rank_backbone": 20.0, "effective_rank_projector": 30.0}
+    return [result(-1 - 0.01 * i, 5 + math.sin(i), **ranks) for i in range(count)]
+
+
+def test_a_healthy_run_gives_no_warning():
+    assert watch(healthy(5 * WINDOW)) == ([], {})
+
+
+@pytest.mark.parametrize(
+    ("bad", "name", "words"),
+    [
+        (result(norm=700.0), "exploding gradient", "its norm is 700, usually"),
+        (result(norm=1e-5), "vanishing gradient", "its norm is 1e-05"),
+        (result(effective_rank_projector=1.2), "collapse of the projector", "effective rank 1.20 of the projector"),
+        (result(effective_rank_backbone=1.01), "collapse of the backbone", "effective rank 1.01 of the backbone"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_a_bad_step_is_named_once_with_its_iteration(bad, name, words):
+    said, found = watch([*healthy(2 * WINDOW), bad, bad])
+    assert list(found) == [name]
+    assert words in found[name]
+    assert found[name].startswith(f"iteration {2 * WINDOW + 1}: ")
+    assert said == [f"warning: {name} at iteration {2 * WINDOW + 1}: {found[name].split(': ', 1)[1]}."]
+
+
+def test_a_gradient_of_zero_is_seen_at_once():
+    assert "vanishing gradient" in watch([result(norm=0.0)])[1]
+
+
+def test_a_growing_gradient_within_bounds_is_no_explosion():
+    assert watch([*healthy(2 * WINDOW), result(norm=50.0)])[1] == {}
+
+
+def wandering(count, slope):
+    """Losses of different batches around a straight line."""
+    noise = torch.randn(count, generator=torch.Generator().manual_seed(0)).tolist()
+    return [result(-1.0 + slope * i + 0.05 * e, 5.0) for i, e in enumerate(noise)]
+
+
+@pytest.mark.parametrize("still", [wandering(4 * WINDOW, 0.0), [result(-1.0, 5.0)] * 4 * WINDOW], ids=["noise", "flat"])
+def test_a_loss_that_does_not_move(still):
+    assert watch(still[: 2 * WINDOW - 1])[1] == {}
+    said, found = watch(still)
+    assert list(found) == ["loss does not move"]
+    assert found["loss does not move"].startswith(f"iteration {2 * WINDOW}: its mean over {WINDOW} iterations is -")
+    assert len(said) == 1
+    assert watch(still, warmup=2 * WINDOW + 1)[1]["loss does not move"].startswith(f"iteration {4 * WINDOW}: ")
+    assert watch(still, warmup=4 * WINDOW)[1] == {}
+
+
+def test_a_loss_that_has_moved_once_may_rest():
+    moved = wandering(3 * WINDOW, -0.03)
+    assert watch([*moved, *[result(moved[0].loss, 5.0)] * 4 * WINDOW])[1] == {}
+
+
+def test_a_step_that_the_scaler_passed_over_is_no_explosion():
+    assert watch([*healthy(2 * WINDOW), result(norm=math.inf), result(norm=math.nan)])[1] == {}
+
+
+def test_the_watch_goes_on_after_a_resume_as_if_uninterrupted():
+    results = [*wandering(4 * WINDOW, 0.0), result(norm=700.0), *healthy(WINDOW)]
+    whole = watch(results)[1]
+    assert set(whole) == {"loss does not move", "exploding gradient"}
+    for cut in (3, WINDOW, 2 * WINDOW - 1, 3 * WINDOW + 1, 4 * WINDOW + 1):
+        first = FailureSignatures(lambda text: None, window=WINDOW)
+        run(first, results[:cut])
+        second = FailureSignatures(lambda text: None, window=WINDOW)
+        second.load_state(json.loads(json.dumps(first.state())))
+        run(second, results[cut:], begin=cut)
+        assert second.found == whole
+        assert second.state()["norms"] == [r.gradient_norm for r in results[-WINDOW:]]
+
+
+def test_the_warning_of_the_loss_is_passed_on():
+    last = result()
+    last.warning = "rho is 0.99 in uniformity"
+    assert watch([last])[1] == {"series": "iteration 1: rho is 0.99 in uniformity"}
+
+
+def test_effective_ranks_are_those_of_both_places():
+    hook, last = Diagnostics(), result()
+    last.features = torch.cat([torch.eye(4), -torch.eye(4)])  # isotropic
+    last.projection = torch.outer(torch.arange(8.0), torch.ones(6))  # one direction
+    hook.trainer = SimpleNamespace(last=last)
+    hook.after_step()
+    assert last.parts["effective_rank_backbone"] == pytest.approx(4)
+    assert last.parts["effective_rank_projector"] == pytest.approx(1)
+
+
+def test_unreadable_images_are_named_once_and_end_the_run_beyond_one_per_cent():
+    said = []
+    hook, last = UnreadableImages(said.append), result()
+    hook.trainer = SimpleNamespace(last=last, paths=range(200), iter=0, wants_details=lambda iteration: True)
+    last.unreadable = ("a.jpg", "b.jpg", "a.jpg")
+    hook.after_step()
+    assert said == [f"cannot be read, replaced by another image: {name}" for name in ("a.jpg", "b.jpg")]
+    last.unreadable = ("c.jpg",)
+    with pytest.raises(RunFailed, match=r"3 of 200 images cannot be read, more than 1 % \(a.jpg, b.jpg, c.jpg\)"):
+        hook.after_step()
+
+
+def lines(folder):
+    return [json.loads(line) for line in (folder / "metrics.json").read_text().splitlines()]
+
+
+def test_metrics_drop_the_steps_that_a_kill_undid(tmp_path):
+    """Lines after the checkpoint that the run continues from, and a line cut short."""
+    text = "".join(json.dumps({"iteration": i, "loss": -float(i)}) + "\n" for i in (1, 2, 3, 4))
+    (tmp_path / "metrics.json").write_text(text + '{"iteration": 5, "lo')
+    metrics = Metrics(tmp_path)
+    metrics.trainer = SimpleNamespace(start_iter=2, iter=2, last=result(-9.0, rank=2.0), iterations_per_epoch=2)
+    metrics.trainer.config = config()
+    metrics.before_train()
+    assert [line["iteration"] for line in lines(tmp_path)] == [1, 2]
+    metrics.after_step()
+    metrics.after_train()
+    last = lines(tmp_path)[-1]
+    assert (last["iteration"], last["epoch"], last["loss"], last["rank"], last["lr"]) == (3, 1.5, -9.0, 2.0, 0.1)
+
+
+def test_a_value_that_is_not_finite_is_left_out_of_the_json(tmp_path):
+    metrics = Metrics(tmp_path)
+    metrics.trainer = SimpleNamespace(
+        start_iter=0, iter=0, last=result(norm=math.inf, rank=math.nan), iterations_per_epoch=2, config=config()
+    )
+    metrics.before_train()
+    metrics.after_step()
+    metrics.after_train()
+    assert set(lines(tmp_path)[0]) == {"iteration", "epoch", "loss", "lr", "ema", "images_per_second"}
+
+
+def test_within_a_long_epoch_a_checkpoint_is_written_when_the_minutes_have_passed(tmp_path, monkeypatch):
+    """So that a kill costs minutes, not an epoch of hours; the exported backbone stays that of a completed epoch."""
+    now = [0.0]
+    monkeypatch.setattr("pretrain.training.hooks.time", SimpleNamespace(monotonic=lambda: now[0]))
+    hook = Checkpoints(tmp_path, seconds_before=7.0, more=lambda: {"watch": "it"})
+    trainer = SimpleNamespace(config=config(checkpoint_minutes=2.0), iterations_per_epoch=100, epoch=0)
+    trainer.state = lambda: {"model": {}, "iteration": trainer.iter + 1}
+    hook.trainer = trainer
+    written = []
+    for trainer.iter in range(9):
+        now[0] += 50.0
+        hook.after_step()
+        if (tmp_path / "checkpoint.pth").exists():
+            written.append(load_checkpoint(tmp_path / "checkpoint.pth")["iteration"])
+    assert written == [3, 3, 3, 6, 6, 6, 9]
+    last = load_checkpoint(tmp_path / "checkpoint.pth")
+    assert (last["seconds"], last["watch"]) == (457.0, "it")
+    assert [path.name for path in tmp_path.iterdir()] == ["checkpoint.pth"]
+
+
+@pytest.mark.parametrize(("epochs", "every"), [(1, 0), (49, 10), (50, 50), (120, 50)])
+def test_the_last_epoch_is_saved_whatever_its_number(tmp_path, epochs, every):
+    """Pitfall 7: a frequency of 50 must not lose epoch 120, and names count completed epochs."""
+    hook = Checkpoints(tmp_path, seconds_before=100.0)
+    length = 2
+    trainer = SimpleNamespace(
+        config=config(epochs=epochs, keep_every=every, keep_epochs=(1,)),
+        iterations_per_epoch=length,
+        branches=SimpleNamespace(encoder=torch.nn.Linear(1, 1)),
+    )
+    trainer.state = lambda: {"model": {}, "epoch": trainer.epoch, "total_epochs": epochs}
+    hook.trainer = trainer
+    for iteration in range(epochs * length):
+        trainer.iter, trainer.epoch = iteration, (iteration + 1) // length
+        hook.after_step()
+        assert (tmp_path / "checkpoint.pth").exists() == (iteration >= length - 1)
+    last = load_checkpoint(tmp_path / "checkpoint.pth")
+    assert (last["epoch"], last["total_epochs"], last["config"]["epochs"]) == (epochs, epochs, epochs)
+    assert last["seconds"] >= 100.0
+    kept = {1, *(range(every, epochs + 1, every) if every else ())}
+    names = {path.name for path in tmp_path.iterdir()}
+    assert names == {"checkpoint.pth", "backbone.safetensors", *(f"checkpoint_{epoch:04d}.pth" for epoch in kept)}
+    assert all(load_checkpoint(tmp_path / f"checkpoint_{epoch:04d}.pth")["epoch"] == epoch for epoch in kept)

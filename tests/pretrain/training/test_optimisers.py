@@ -1,0 +1,101 @@
+"""LARS against its formula written out here; what it leaves alone; SGD as in the recipe."""
+
+import pytest
+import torch
+from torch import nn
+
+from pretrain.networks.encoder import Branches
+from pretrain.training.optimisers import LARS, make_optimiser
+from tests.pretrain.runs import config
+
+
+def quadratic_gradients(parameters, step):
+    generator = torch.Generator().manual_seed(step)
+    return [torch.randn(p.shape, generator=generator, dtype=p.dtype) for p in parameters]
+
+
+def test_lars_equals_the_formula_over_five_steps():
+    """arXiv 1708.03888, eq. 6: v = m v + trust |w| / |g + b w| (g + b w);  w = w - lr v. Vectors: momentum SGD."""
+    lr, momentum, decay, trust = 0.3, 0.9, 0.05, 0.001
+    torch.manual_seed(0)
+    tensors = [torch.randn(4, 3), torch.randn(2, 3, 3, 3), torch.randn(4)]
+    parameters = [nn.Parameter(t.double()) for t in tensors]
+    optimiser = LARS(parameters, lr, momentum, decay, trust)
+    weights, velocities = [t.double() for t in tensors], [torch.zeros(t.shape).double() for t in tensors]
+    for step in range(5):
+        gradients = quadratic_gradients(parameters, step)
+        for parameter, gradient in zip(parameters, gradients, strict=True):
+            parameter.grad = gradient.clone()
+        optimiser.step()
+        for i, gradient in enumerate(gradients):
+            if weights[i].ndim > 1:
+                gradient = gradient + decay * weights[i]
+                gradient = gradient * trust * weights[i].norm() / gradient.norm()
+            velocities[i] = momentum * velocities[i] + gradient
+            weights[i] = weights[i] - lr * velocities[i]
+    for parameter, weight in zip(parameters, weights, strict=True):
+        assert torch.allclose(parameter, weight, rtol=1e-12, atol=0)
+
+
+def test_lars_takes_a_plain_step_where_a_norm_is_zero():
+    zero, moving = nn.Parameter(torch.zeros(2, 2)), nn.Parameter(torch.ones(2, 2))
+    optimiser = LARS([zero, moving], lr=0.5)
+    zero.grad, moving.grad = torch.ones(2, 2), torch.zeros(2, 2)
+    optimiser.step()
+    assert torch.equal(zero, torch.full((2, 2), -0.5))
+    assert torch.equal(moving, torch.ones(2, 2))
+
+
+def small_online():
+    return Branches("resnet18", 32, 32, 16, 0).online()
+
+
+def test_lars_neither_decays_nor_adapts_biases_and_batch_norm():
+    online = small_online()
+    optimiser = make_optimiser(config(optimizer="lars", weight_decay=0.5, lr=256 / 8), online)
+    before = {name: p.detach().clone() for name, p in online.named_parameters()}
+    for p in online.parameters():
+        p.grad = torch.full_like(p, 0.01)
+    optimiser.step()
+    plain = 0
+    for name, p in online.named_parameters():
+        step = before[name] - p
+        if not p.requires_grad:
+            assert torch.equal(p, before[name])
+        elif p.ndim == 1:
+            plain += 1
+            assert torch.allclose(step, torch.full_like(p, 0.01), atol=1e-6), name
+        else:
+            assert torch.allclose(step.norm(), 0.001 * before[name].norm(), rtol=1e-3), name
+    assert plain == 2 * 20 + 2 * 2 + 2 + 1  # BN of encoder, projector, predictor, and the predictor's last bias
+
+
+def test_sgd_is_momentum_09_with_decay_on_everything_trainable():
+    online = small_online()
+    optimiser = make_optimiser(config(weight_decay=1e-5), online)
+    assert type(optimiser) is torch.optim.SGD
+    (group,) = optimiser.param_groups
+    assert (group["momentum"], group["weight_decay"], group["nesterov"]) == (0.9, 1e-5, False)
+    assert group["lr"] == 0.5 * 8 / 256
+    frozen = online.projector[6].bias
+    assert len(group["params"]) == len(list(online.parameters())) - 1
+    assert all(p is not frozen for p in group["params"])
+
+
+@pytest.mark.parametrize("name", ["sgd", "lars"])
+def test_a_restored_optimiser_continues_alike(name):
+    def train(steps, interrupted):
+        torch.manual_seed(0)
+        module = nn.Sequential(nn.Linear(3, 4), nn.Linear(4, 2))
+        optimiser = make_optimiser(config(optimizer=name), module)
+        for step in range(steps):
+            if step == interrupted:
+                state = optimiser.state_dict()
+                optimiser = make_optimiser(config(optimizer=name), module)
+                optimiser.load_state_dict(state)
+            for p, gradient in zip(module.parameters(), quadratic_gradients(module.parameters(), step), strict=True):
+                p.grad = gradient
+            optimiser.step()
+        return [p.detach() for p in module.parameters()]
+
+    assert all(torch.equal(a, b) for a, b in zip(train(4, None), train(4, 2), strict=True))

@@ -1,0 +1,99 @@
+"""Tests of transfer/checkpoints/layouts.py and resnet50.py: names, addresses, and telling layouts apart."""
+
+import itertools
+
+import pytest
+import torch
+import torchvision
+
+from tests.transfer.checkpoints.layout_files import FILES, detectron2, light, numbered, under, without_head
+from transfer.checkpoints.layouts import BY_NAME, find_backbones, normalised
+from transfer.checkpoints.resnet import NAMINGS, detectron2_name, expected_shapes, looks_like, shorten
+
+STATE = light(0)
+
+
+def test_a_backbone_has_265_tensors():
+    convolutions = [name for name, shape in expected_shapes().items() if len(shape) == 4]
+    assert (len(convolutions), len(expected_shapes())) == (53, 53 + 53 * 4)
+    assert all(tuple(STATE[name].shape) == shape for name, shape in expected_shapes().items())
+
+
+def test_detectron2_names_equal_those_written_by_hand():
+    assert {detectron2_name(name) for name in expected_shapes()} == detectron2(STATE).keys()
+    assert len([name for name in detectron2(STATE) if name.startswith("res5.")]) == 50
+
+
+@pytest.mark.parametrize("naming", NAMINGS, ids=lambda naming: naming.name)
+def test_namings_go_there_and_back(naming):
+    for name in expected_shapes():
+        own = naming.own_name(name)
+        assert naming.to_torchvision(own) == name
+        assert naming.split(f"some.place.{own}") == ("some.place", own)
+        first = next(other for other in NAMINGS if other.split(f"some.place.{own}"))
+        assert first.name == naming.name, own
+
+
+def test_numbers_equal_those_written_by_hand():
+    naming = next(naming for naming in NAMINGS if naming.name == "numbered")
+    assert {naming.own_name(n) for n in expected_shapes()} == {n for n in numbered(STATE) if "num_batches" not in n}
+
+
+WRAPPERS = ("", *(".".join(w) for n in (1, 2, 3) for w in itertools.product(("module", "_orig_mod"), repeat=n)))
+
+
+@pytest.mark.parametrize("wrapper", WRAPPERS)
+def test_wrappers_in_any_order_and_depth(wrapper):
+    dotted = wrapper + "." if wrapper else ""
+    name = f"{dotted}encoder_q.{dotted}layer1.{dotted}0.conv1.weight"
+    assert normalised(("state_dict", name)) == "encoder_q.layer1.0.conv1.weight"
+
+
+def test_every_layout_of_the_table_has_a_file_in_these_tests():
+    assert {layout for layout, *_ in FILES.values()} | {"pretrain-backbone"} == BY_NAME.keys()
+
+
+def test_optimiser_states_are_no_backbone():
+    average = {"optimizer": {"averages": without_head(STATE)}, "state_dict": under("module.encoder_q.", STATE)}
+    assert [backbone.address for backbone in find_backbones(average, {})] == ["encoder_q"]
+
+
+def test_names_are_listed_by_stage_when_a_whole_one_is_absent():
+    names = [name for name in expected_shapes() if name.startswith("layer4.")]
+    text = shorten(["conv1.weight", *names])
+    assert text == "layer4.* (all 50, layer4.0.conv1.weight to layer4.2.bn3.running_var), conv1.weight"
+    assert shorten([f"a{i}" for i in range(15)]).endswith("a11, and 3 more")
+
+
+def _shapes(model):
+    return {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
+
+
+@pytest.mark.parametrize(
+    ("name", "likeness"),
+    [
+        ("resnet18", "ResNet-18"),
+        ("resnet34", "ResNet-34"),
+        ("resnet50", "ResNet-50"),
+        ("resnet101", "ResNet-101"),
+        ("resnet152", "ResNet-152"),
+        ("wide_resnet50_2", "a wide or grouped ResNet-50 (first block 128 channels wide)"),
+        ("resnext50_32x4d", "a wide or grouped ResNet-50 (first block 128 channels wide)"),
+        ("vit_b_16", "a Vision Transformer (ViT)"),
+        ("swin_t", "a Swin Transformer"),
+        ("convnext_tiny", "a ConvNeXt or similar"),
+    ],
+)
+def test_what_a_file_looks_like(name, likeness):
+    with torch.device("meta"):
+        assert looks_like(_shapes(getattr(torchvision.models, name)())) == likeness
+
+
+def test_likeness_of_odd_files():
+    assert looks_like({}) == "a file without tensors"
+    assert "msra:FILE" in looks_like({"conv1_w": (64, 3, 7, 7), "res2_0_branch2a_w": (64, 64, 1, 1)})
+    partial = {name: shape for name, shape in expected_shapes().items() if not name.startswith("layer3")}
+    assert looks_like(partial) == "a ResNet-50 without layer3"
+    assert looks_like({"fc.weight": (3, 4)}).startswith("no ResNet")
+    deep = {name: shape for name, shape in expected_shapes().items() if name != "conv1.weight"}
+    assert "3x3 stem" in looks_like(deep | {"conv1.0.weight": (32, 3, 3, 3)})

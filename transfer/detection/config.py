@@ -1,0 +1,84 @@
+"""DetectionConfig: every option of a fine-tuning run, shared by coco.py and voc.py. Imports no torch."""
+
+import math
+from dataclasses import dataclass
+
+from benchmark.core.errors import UserError
+from benchmark.core.options import check_choices, option
+
+FRACTIONS = (0.01, 0.02, 0.05, 0.1)
+EVALUATORS = ("hotcoco", "pycocotools")
+# What may differ between two calls of one run: where it runs and what it prints, not what it computes.
+NOT_IDENTITY = (
+    "output", "records", "resume", "dry_run", "workers", "device", "data", "weights", "trust", "log_every",
+    "checkpoint_every",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class DetectionConfig:
+    """Every option of a fine-tuning run. What is None follows from the protocol, which holds all other settings."""
+
+    weights: str = option(
+        "random",
+        "a checkpoint (any layout), or 'random' (the untrained encoder of --seed), 'detectron2-random', "
+        "'torchvision:FILE', 'msra:FILE'; with --eval-only a detector",
+        group="Weights",
+    )
+    branch: str = option("online", "branch of a checkpoint", group="Weights", choices=("online", "momentum"))
+    layout: str | None = option(None, "layout of a checkpoint; default: recognised", group="Weights")
+    trust: bool = option(False, "let the file run code when it is read; only if you trust its author", group="Weights")
+
+    protocol: str | None = option(
+        None, "a name in transfer/protocols; default suits --data: the embedded one, C4 1x or VOC 24k", group="Protocol"
+    )
+    ims_per_batch: int | None = option(
+        None, "images in a batch over all processes; lr, steps and warm-up are rescaled", group="Protocol"
+    )
+    lr: float | None = option(None, "peak learning rate at the batch in use; default the protocol's", group="Protocol")
+    sweep_lr: tuple[float, ...] = option(
+        (), "learning rates to choose from on a hold-out of the training images, e.g. 0.01,0.02", group="Protocol"
+    )
+    precision: str | None = option(
+        None, "bf16: autocast in training; default the protocol's", group="Protocol", choices=("fp32", "bf16")
+    )
+    overrides: tuple[str, ...] = option(
+        (), "Detectron2's KEY VALUE pairs, also at the end of the line", group="Protocol", positional=True,
+        short="KEY VALUE",
+    )  # fmt: skip
+
+    data: str | None = option(None, "root in COCO's (VOC's) own layout; default the embedded set", group="Data")
+    fraction: float | None = option(
+        None, "train on this share of the images (0.01, 0.02, 0.05 or 0.1; nested, by --seed)", group="Data"
+    )
+    workers: int = option(4, "processes that read images, per training process; 0: none", group="Data")
+
+    evaluator: str = option("hotcoco", "computes COCO's AP", group="Evaluation", choices=EVALUATORS)
+    eval_only: bool = option(False, "evaluate the detector that --weights names; train nothing", group="Evaluation")
+
+    device: str = option("auto", "where to compute", group="Run", choices=("auto", "cpu", "cuda"))
+    seed: int = option(0, "of heads, order, augmentation, 'random' and --fraction", group="Run")
+    output: str | None = option(None, "folder of the run; default results/runs/<protocol>-<key>", group="Run")
+    records: str | None = option(None, "folder of records; default results/records", group="Run")
+    checkpoint_every: int = option(1000, "iterations between checkpoints", group="Run")
+    log_every: int = option(20, "iterations between lines of metrics.json and TensorBoard", group="Run")
+    resume: bool = option(True, "continue the run that the folder holds; --no-resume refuses it", group="Run")
+    dry_run: bool = option(False, "print the plan and stop", group="Run")
+
+    def __post_init__(self) -> None:
+        check_choices(self)
+        for name in ("ims_per_batch", "lr", "checkpoint_every", "log_every"):
+            value = getattr(self, name)
+            if value is not None and not (math.isfinite(value) and value > 0):
+                raise UserError(f"--{name.replace('_', '-')} is {value}; it must be above 0.")
+        for name in ("workers", "seed"):
+            if getattr(self, name) < 0:
+                raise UserError(f"--{name} is {getattr(self, name)}; it must be 0 or more.")
+        if self.fraction is not None and self.fraction not in FRACTIONS:
+            raise UserError(f"--fraction is {self.fraction}; it is one of {', '.join(map(str, FRACTIONS))}.")
+        if self.sweep_lr and (self.lr is not None or "SOLVER.BASE_LR" in self.overrides):
+            raise UserError("--sweep-lr and a learning rate are both given; give the one learning rate or the grid.")
+        if self.sweep_lr and (len(set(self.sweep_lr)) < 2 or not all(0 < lr < math.inf for lr in self.sweep_lr)):
+            raise UserError("--sweep-lr needs at least two different numbers above 0, such as 0.01,0.02,0.05.")
+        if self.eval_only and (self.sweep_lr or self.fraction):
+            raise UserError("--eval-only trains nothing; leave out --sweep-lr and --fraction.")

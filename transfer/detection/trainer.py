@@ -1,0 +1,181 @@
+"""The fine-tuning loop of a detector: Detectron2's TrainerBase, optimiser and schedule.
+
+One iteration: seed -> batch -> losses -> backward -> step -> schedule. Killed at any moment, a run on one CPU process
+resumes to bit-identical weights: order and augmentation are functions of (seed, position), and the random numbers of
+an iteration (which anchors and proposals are sampled) of (seed, iteration, process).
+"""
+
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.distributed as dist
+from detectron2.config import CfgNode
+from detectron2.engine import TrainerBase, create_ddp_model
+from detectron2.solver import build_lr_scheduler, build_optimizer
+from detectron2.utils.events import EventStorage
+from fvcore.nn.precise_bn import get_bn_modules, update_bn_stats
+from torch import nn
+
+from benchmark.core.errors import RunFailed, UserError
+from benchmark.core.files import write_with
+from benchmark.core.progress import progress
+from pretrain.engine.processes import is_main, rank, world_size
+from pretrain.training.trainer import Diverged
+from transfer.detection.batches import STATISTICS, training_dicts, training_loader
+
+FORMAT_VERSION = 1
+LAST = "checkpoint.pth"
+KEYS = {"model", "optimizer", "scheduler", "iteration", "seconds", "format_version"}
+
+
+class DetectionTrainer(TrainerBase):
+    """Fine-tunes a detector; ``losses`` holds the last step's losses, averaged over processes.
+
+    Args:
+        cfg: the effective, frozen Detectron2 config.
+        model: from ``build_detector`` with its weights loaded; in train mode from here on.
+        seed: of order, augmentation and sampling.
+    """
+
+    def __init__(self, cfg: CfgNode, model: nn.Module, seed: int):
+        super().__init__()
+        self.cfg, self.model, self.seed = cfg, model.train(), seed
+        self.max_iter = cfg.SOLVER.MAX_ITER
+        self.optimiser = build_optimizer(cfg, model)
+        self.scheduler = build_lr_scheduler(cfg, self.optimiser)
+        self.device = torch.device(cfg.MODEL.DEVICE)
+        self.dicts = training_dicts(cfg)
+        self.wrapped = self._wrapped()
+        self.losses: dict[str, float] = {}
+        self._batches: Any = None
+
+    def _wrapped(self) -> nn.Module:
+        if world_size() == 1:
+            return self.model
+        devices = [torch.cuda.current_device()] if self.device.type == "cuda" else None
+        return create_ddp_model(self.model, broadcast_buffers=False, device_ids=devices)
+
+    @property
+    def lr(self) -> float:
+        """Learning rate of the next step (of the weights; biases may have a factor of their own)."""
+        return float(self.optimiser.param_groups[0]["lr"])
+
+    @property
+    def loss(self) -> float:
+        """Sum of the last step's losses."""
+        return sum(self.losses.values())
+
+    def before_train(self) -> None:
+        """Start the loader at the first iteration of this part of the run."""
+        self._batches = self._loader(self.start_iter, self.max_iter)
+        super().before_train()
+
+    def _loader(self, start: int, stop: int, **options: int) -> Any:
+        return training_loader(
+            self.cfg, self.dicts, seed=self.seed, rank=rank(), world=world_size(), start=start, stop=stop, **options
+        )
+
+    def run_step(self) -> None:
+        """Take one step. Raises ``Diverged``, on every process alike, when a loss is not finite."""
+        torch.manual_seed(_number(self.seed, self.iter, rank()))
+        batch = next(self._batches)
+        try:
+            with self.autocast():
+                losses = self.wrapped(batch)
+            total = torch.stack([value.float() for value in losses.values()]).sum()
+        except FloatingPointError:  # Detectron2's proposals found infinite or missing numbers
+            total = torch.tensor(float("nan"), device=self.device)
+        if not self._finite_everywhere(total.detach()):
+            raise Diverged("loss", self.iter + 1, self.lr)
+        self.losses = self._averaged(losses)
+        self.optimiser.zero_grad(set_to_none=True)
+        total.backward()
+        self.optimiser.step()
+        self.scheduler.step()
+
+    def autocast(self) -> Any:
+        """Return bf16 autocast where the protocol says so (``SOLVER.AMP.ENABLED``)."""
+        if not self.cfg.SOLVER.AMP.ENABLED:
+            return nullcontext()
+        return torch.autocast(self.device.type, torch.bfloat16)
+
+    def _finite_everywhere(self, value: torch.Tensor) -> bool:
+        """Say whether a number is finite on every process, so that all go on or stop together."""
+        value = value.clone()
+        if world_size() > 1:
+            dist.all_reduce(value)  # what is not finite on one is not in the sum
+        return bool(value.isfinite())
+
+    @torch.no_grad()
+    def _averaged(self, losses: dict[str, torch.Tensor]) -> dict[str, float]:
+        """Return the losses averaged over processes."""
+        values = torch.stack([value.detach().float() for value in losses.values()])
+        if world_size() > 1:
+            dist.all_reduce(values)
+            values /= world_size()
+        return dict(zip(losses, values.tolist(), strict=True))
+
+    def is_finite(self) -> bool:
+        """Say whether all weights and statistics are numbers, on every process."""
+        sums = [t.detach().abs().sum() for t in self.model.state_dict().values() if t.is_floating_point()]
+        return self._finite_everywhere(torch.stack(sums).sum())
+
+    def compute_precise_statistics(self, iterations: int) -> None:
+        """Replace running by true averages of the batch statistics over `iterations` batches of training images.
+
+        Statistics are those of this process's batches (fvcore's PreciseBN does not join processes, pitfall 24); the
+        file that rank 0 writes afterwards is what is evaluated. A model without batch norm in training is left alone.
+        """
+        if not get_bn_modules(self.model):
+            return
+        torch.manual_seed(_number(self.seed, self.max_iter, rank()))
+        batches = self._loader(0, iterations, purpose=STATISTICS)
+        shown = progress(batches, "precise batch norm", "it", total=iterations, disable=not is_main())
+        with EventStorage(), torch.no_grad(), self.autocast():
+            update_bn_stats(self.model.train(), shown, iterations)
+
+    def save(self, path: Path, seconds: float) -> None:
+        """Write a checkpoint after a completed step, atomically. `seconds`: time spent on the run so far."""
+        content = {
+            "model": self.model.state_dict(),
+            "optimizer": self.optimiser.state_dict(),
+            "scheduler": self.scheduler.state_dict(),
+            "iteration": self.iter + 1,
+            "seconds": seconds,
+            "format_version": FORMAT_VERSION,
+        }
+        write_tensors(path, content)
+
+    def load(self, path: Path) -> tuple[int, float]:
+        """Take over a checkpoint; return the iteration to go on with and the seconds spent before.
+
+        Raises ``UserError`` for a damaged file.
+        """
+        try:
+            content = torch.load(path, map_location="cpu", weights_only=True)
+        except Exception as error:  # damaged files raise half a dozen kinds
+            reason = " ".join(str(error).split())[:120]
+            raise UserError(f"{path} is damaged ({reason}); remove it to begin the run again.") from None
+        if not isinstance(content, dict) or not content.keys() >= KEYS or content["format_version"] != FORMAT_VERSION:
+            raise UserError(f"{path} is no checkpoint of this version; remove it to begin the run again.")
+        self.model.load_state_dict(content["model"])
+        self.optimiser.load_state_dict(content["optimizer"])
+        self.scheduler.load_state_dict(content["scheduler"])
+        return int(content["iteration"]), float(content["seconds"])
+
+
+def write_tensors(path: Path, content: dict[str, Any]) -> None:
+    """Write a torch file atomically. Raises ``RunFailed`` when there is no room or no right to."""
+    try:
+        write_with(path, lambda file: torch.save(content, file))
+    except (OSError, RuntimeError) as error:  # torch's zip writer turns a full disk into a RuntimeError
+        reason = getattr(error, "strerror", None) or " ".join(str(error).split())[:100]
+        raise RunFailed(f"{path} cannot be written ({reason}); free some space and repeat the command") from None
+
+
+def _number(*key: int) -> int:
+    """Return a 63-bit seed that is a function of `key`."""
+    return int(np.random.SeedSequence(key).generate_state(1, np.uint64)[0] >> np.uint64(1))
