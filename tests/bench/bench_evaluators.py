@@ -13,7 +13,7 @@ from collections.abc import Callable
 import numpy as np
 
 from tests.bench.timing import interleaved
-from transfer.evaluation import average_precision as evaluation
+from transfer.evaluation import coco_ap as evaluation
 
 IMAGES, OBJECTS, BOXES, CATEGORIES = 5_000, 36_000, 250_000, 80
 WIDTH, HEIGHT = 640, 480  # px
@@ -62,7 +62,7 @@ def _box(row: list[float]) -> dict:
 def alone(name: str, ground_truth: dict, results: list[dict]) -> Callable[[], object]:
     """Return the evaluation alone, on data loaded here."""
     with contextlib.redirect_stdout(io.StringIO()):
-        evaluator = evaluation.prepare(ground_truth, results, "bbox", name)
+        evaluator = evaluation.loaded_evaluation(ground_truth, results, "bbox", name)
 
     def run() -> None:
         with contextlib.redirect_stdout(io.StringIO()):

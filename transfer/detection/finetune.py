@@ -19,9 +19,10 @@ from transfer.detection.model import build_detector, load_weights, norm_kinds
 from transfer.detection.recording import DetectionDiverged, Outcome
 from transfer.detection.task import Task
 from transfer.detection.trainer import LAST, DetectionTrainer, write_tensors
-from transfer.evaluation.average_precision import run_evaluation
 from transfer.evaluation.picture import draw_predictions
-from transfer.protocols.resolve import describe, dump
+from transfer.evaluation.run import run_evaluation
+from transfer.protocols.description import describe
+from transfer.protocols.files import dump
 
 RESULT, DETECTOR, PREDICTIONS, PICTURE = "results.json", "model_final.pth", "predictions.json", "predictions.png"
 

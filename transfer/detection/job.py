@@ -11,8 +11,8 @@ from transfer.detection.model import build_detector, load_whole_detector
 from transfer.detection.recording import DetectionDiverged, record, summary
 from transfer.detection.sweep import sweep
 from transfer.detection.task import Task, resolve
-from transfer.evaluation.average_precision import run_evaluation
 from transfer.evaluation.picture import draw_predictions
+from transfer.evaluation.run import run_evaluation
 
 
 def fine_tune(task: Task) -> None:

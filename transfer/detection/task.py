@@ -12,7 +12,9 @@ from pretrain.engine.processes import world_size
 from transfer.checkpoints.initialisation import Initialisation, resolve_detector, resolve_weights
 from transfer.datasets.dataset import DetectionData, open_data
 from transfer.detection.config import NOT_IDENTITY, DetectionConfig
-from transfer.protocols.resolve import Protocol, describe, dump, resolve_protocol
+from transfer.protocols.description import describe
+from transfer.protocols.files import dump
+from transfer.protocols.resolve import Protocol, resolve_protocol
 
 DEFAULT_PROTOCOLS = {"coco": ("embedded", "coco-c4-1x"), "voc": ("embedded-voc", "voc-c4-24k")}  # without, with --data
 

@@ -23,7 +23,8 @@ from pycocotools import mask as coco_mask
 
 from benchmark.core.files import write_with
 from transfer.datasets.dataset import DetectionData
-from transfer.evaluation.average_precision import coco_metrics, tasks_of
+from transfer.evaluation.coco_ap import coco_metrics
+from transfer.evaluation.run import shapes_of
 
 MAX_RANKED = 200  # images whose AP is computed
 CONFIDENT = 0.5  # a prediction of this score is drawn whatever its class
@@ -63,7 +64,7 @@ def draw_predictions(
     Returns:
         Ids of the images drawn, from top to bottom.
     """
-    task = tasks_of(cfg)[-1]
+    task = shapes_of(cfg)[-1]
     truth = _ground_truth(data)
     found = _by_image(predictions)
     objects = _by_image(truth["annotations"])

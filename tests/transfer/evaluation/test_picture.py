@@ -11,8 +11,8 @@ from PIL import Image
 from tests.transfer.evaluation.detections import COCO600, noisy, perfect
 from tests.transfer.evaluation.oracle import Oracle, coco_data, config, voc_data
 from transfer.datasets.dataset import open_data
-from transfer.evaluation.average_precision import run_evaluation
 from transfer.evaluation.picture import MARGIN, PANEL, draw_predictions, predictions_to_draw
+from transfer.evaluation.run import run_evaluation
 
 
 def picture(path):

@@ -1,4 +1,4 @@
-"""What test_evaluation.py runs in two gloo processes: ``torchrun two_processes_evaluating.py FOLDER``."""
+"""What test_run.py runs in two gloo processes: ``torchrun two_processes_evaluating.py FOLDER``."""
 
 import sys
 from pathlib import Path
@@ -9,7 +9,8 @@ from detectron2.data import DatasetCatalog
 from benchmark.core.files import write_json
 from pretrain.engine import processes as distributed
 from tests.transfer.evaluation.oracle import Oracle, coco_data, config, voc_data
-from transfer.evaluation.average_precision import CocoEvaluator, run_evaluation
+from transfer.evaluation.coco_ap import CocoEvaluator
+from transfer.evaluation.run import run_evaluation
 
 
 def measure():

@@ -1,32 +1,23 @@
-"""Both evaluators on real annotations, missing against zero, two processes, VOC.
+"""COCO's AP by both evaluators on real annotations, missing against zero, and what may not be left out.
 
-The oracles are pycocotools for hotcoco, Detectron2's own evaluators for ours, and the ground truth given as detections,
-which must score 100. ``two_processes_evaluating.py`` holds what the gloo processes run.
+The oracles are pycocotools for hotcoco, Detectron2's own evaluator for ours, and the ground truth given as detections,
+which must score 100.
 """
 
 import copy
-import json
-import shutil
-import subprocess
-import sys
-from pathlib import Path
-from types import SimpleNamespace
-from xml.etree import ElementTree
 
 import numpy as np
 import pytest
 import torch
-from detectron2.data import DatasetCatalog, MetadataCatalog
-from detectron2.data.datasets.pascal_voc import register_pascal_voc
-from detectron2.evaluation import COCOEvaluator, PascalVOCDetectionEvaluator
+from detectron2.data import DatasetCatalog
+from detectron2.evaluation import COCOEvaluator
 
 from benchmark.core.errors import RunFailed, UserError
-from tests.pretrain.runs import environment
-from tests.transfer.evaluation import two_processes_evaluating
 from tests.transfer.evaluation.detections import noisy, perfect, truth_of
-from tests.transfer.evaluation.oracle import SIZE, Oracle, coco_data, config, voc_data
+from tests.transfer.evaluation.oracle import SIZE, Oracle, coco_data, config
 from transfer.detection.config import EVALUATORS
-from transfer.evaluation.average_precision import METRICS, CocoEvaluator, coco_metrics, run_evaluation
+from transfer.evaluation.coco_ap import COCO_METRICS, CocoEvaluator, coco_metrics
+from transfer.evaluation.run import run_evaluation
 
 TASKS = ("bbox", "segm")
 EQUAL = 1e-9  # percent: how close both evaluators must be
@@ -66,8 +57,8 @@ def test_both_evaluators_agree_on_noisy_detections(which, task):
     crowds = [a for a in truth["annotations"] if a.get("iscrowd")]
     assert bool(crowds) == (which == "coco600")
     first, second = (coco_metrics(truth, detections, task, evaluator) for evaluator in EVALUATORS)
-    assert set(METRICS) < set(first)
-    assert len(first) == len(METRICS) + len(truth["categories"])
+    assert set(COCO_METRICS) < set(first)
+    assert len(first) == len(COCO_METRICS) + len(truth["categories"])
     assert apart(first, second) <= EQUAL
     assert 1 < first["AP"] < first["AP50"] < 99
 
@@ -93,7 +84,7 @@ def test_no_prediction_is_zero_and_what_has_no_object_is_missing(task, evaluator
     found = coco_metrics(truth, [], task, evaluator)
     assert found["AP"] == found["AR100"] == found["APs"] == 0.0
     assert found["APl"] is found["ARl"] is found["AP-unseen"] is None  # 64 px hold nothing larger than 96 px
-    assert list(found)[: len(METRICS)] == list(METRICS)
+    assert list(found)[: len(COCO_METRICS)] == list(COCO_METRICS)
     nothing = coco_metrics({**truth, "annotations": []}, perfect(truth), task, evaluator)
     assert set(nothing.values()) == {None}
     assert capfd.readouterr() == ("", "")  # both evaluators like to talk
@@ -122,27 +113,6 @@ def test_sizes_of_predicted_masks_are_those_of_the_masks():
 def test_unknown_evaluator_is_refused():
     with pytest.raises(UserError, match="did you mean 'hotcoco'"):
         coco_metrics(truth_of("embedded"), [], "bbox", "hotcocoa")
-
-
-# The whole way: a detector's Instances through a loader.
-
-
-@pytest.mark.parametrize("evaluator", EVALUATORS)
-def test_a_perfect_detector_gets_100_through_the_loader(evaluator):
-    data = coco_data()
-    model = Oracle(*data.test).train()
-    model.part.eval()  # a frozen part stays as it was
-    with torch.autocast("cpu", torch.bfloat16):
-        metrics, predictions = run_evaluation(model, config(), data, evaluator)
-    assert list(metrics) == ["bbox", "segm"]
-    assert metrics["bbox"]["AP"] == metrics["segm"]["AP"] == pytest.approx(100.0)
-    assert model.training
-    assert not model.part.training
-    assert model.seen == len(data.ground_truth()["images"])
-    assert len(predictions) == len(data.ground_truth()["annotations"])
-    assert {result["category_id"] for result in predictions} <= set(data.category_ids)
-    boxes_only, _ = run_evaluation(model, config(masks=False), data, evaluator)
-    assert list(boxes_only) == ["bbox"]
 
 
 def test_same_numbers_as_detectron2(tmp_path):
@@ -177,79 +147,3 @@ def test_an_image_left_out_is_a_failure_and_not_a_lower_ap():
     assert len(judge.predictions) == len(data.ground_truth()["annotations"])
     judge.reset()
     assert judge.predictions == []
-
-
-def test_voc_perfect_detector_gets_100():
-    data = voc_data()
-    metrics, predictions = run_evaluation(Oracle(*data.test), config(masks=False), data)
-    assert list(metrics) == ["bbox"]
-    assert list(metrics["bbox"].values()) == pytest.approx([100.0] * (3 + len(data.class_names)))
-    assert list(metrics["bbox"])[:3] == ["AP", "AP50", "AP75"]
-    assert len(predictions) == sum(len(record["annotations"]) for record in DatasetCatalog.get(*data.test))
-
-
-def test_voc_equals_detectron2_on_noisy_detections():
-    """The small set has every class, so that nothing is missing and both means are over the same classes."""
-    data = voc_data()
-    model = Oracle(*data.test, jitter=5.0).eval()
-    metrics, _ = run_evaluation(model, config(masks=False), data)
-    theirs = PascalVOCDetectionEvaluator(*data.test)
-    theirs.reset()
-    records = DatasetCatalog.get(*data.test)
-    with torch.no_grad():
-        theirs.process(records, model(records))
-    expected = theirs.evaluate()["bbox"]
-    assert None not in metrics["bbox"].values()
-    assert {name: metrics["bbox"][name] for name in expected} == pytest.approx(expected, abs=EQUAL)
-    assert 1 < expected["AP"] < expected["AP50"] < 99
-
-
-def test_voc_missing_is_not_zero():
-    data = voc_data()
-    metadata = MetadataCatalog.get(*data.test)
-    name = "test_evaluation_voc_more"
-    if name not in DatasetCatalog.list():
-        classes = (*data.class_names, "Vögel / {0}")
-        register_pascal_voc(name, metadata.dirname, "test", 2007, classes)
-    more = SimpleNamespace(task="voc", test=(name,), category_ids=tuple(range(1, len(data.class_names) + 2)))
-    full, _ = run_evaluation(Oracle(name), config(masks=False), more)
-    assert full["bbox"]["AP-Vögel / {0}"] is None
-    assert full["bbox"]["AP"] == pytest.approx(100.0)
-    lacking, _ = run_evaluation(Oracle(name, drop=(0,)), config(masks=False), more)
-    classes = len(data.class_names)
-    assert lacking["bbox"][f"AP-{data.class_names[0]}"] == 0.0
-    assert lacking["bbox"]["AP"] == pytest.approx(100.0 * (classes - 1) / classes)
-
-
-def test_voc_difficult_objects_are_neither_wanted_nor_punished(tmp_path):
-    year = Path(MetadataCatalog.get(*voc_data().test).dirname)
-    shutil.copytree(year, tmp_path / "VOC2007")
-    names = voc_data().class_names
-    for path in (tmp_path / "VOC2007" / "Annotations").iterdir():
-        tree = ElementTree.parse(path)
-        for entry in tree.iter("object"):
-            if entry.find("name").text == names[1]:
-                entry.find("difficult").text = "1"
-        tree.write(path)
-    name = "test_evaluation_voc_difficult"
-    register_pascal_voc(name, str(tmp_path / "VOC2007"), "test", 2007, names)
-    data = SimpleNamespace(task="voc", test=(name,), category_ids=tuple(range(1, len(names) + 1)))
-    found, _ = run_evaluation(Oracle(name), config(masks=False), data)
-    assert found["bbox"].pop(f"AP-{names[1]}") is None
-    assert list(found["bbox"].values()) == pytest.approx([100.0] * (2 + len(names)))
-
-
-def test_two_processes_equal_one(tmp_path):
-    """Predictions gathered over two gloo processes (shares of 13 and 12 images) equal one's."""
-    launcher = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--standalone"]
-    command = [*launcher, two_processes_evaluating.__file__, str(tmp_path)]
-    done = subprocess.run(command, env=environment(), capture_output=True, text=True, timeout=120)
-    assert done.returncode == 0, done.stderr[-3000:]
-    first, second = (json.loads((tmp_path / f"{rank}.json").read_text()) for rank in (0, 1))
-    alone = json.loads(json.dumps(two_processes_evaluating.measure()))
-    assert {task: first[task] for task in ("coco", "voc", "doubled")} == {
-        task: alone[task] for task in ("coco", "voc", "doubled")
-    }
-    assert sorted((first["seen"], second["seen"])) == [12, 13]
-    assert alone["seen"] == 25
-    assert second["coco"] == second["voc"] == second["doubled"] == [{}, []]

@@ -1,0 +1,78 @@
+"""What a protocol does, for people, and the warnings that belong to it."""
+
+from operator import attrgetter
+from typing import TYPE_CHECKING
+
+from detectron2.config import CfgNode
+
+from transfer.protocols.batch_rule import numbers
+from transfer.protocols.norms import NORM_OF
+from transfer.protocols.resolve import Protocol
+
+if TYPE_CHECKING:
+    from transfer.datasets.dataset import DetectionData
+
+
+def describe(protocol: Protocol, data: "DetectionData") -> str:
+    """Return what a run will do, a line each: protocol, norm, detector, batch, lr, iterations, sizes, tests."""
+    cfg = protocol.cfg
+    changed = ", ".join(f"{key} {value}" for key, value in protocol.overrides.items()) or "nothing"
+    lines = {
+        "protocol": f"{protocol.name} ({protocol.task.upper()}), settings {protocol.hash[:12]}",
+        "changed": changed,
+        "detector": _detector(cfg),
+        "norm": _norms(cfg),
+        "batch": f"{cfg.SOLVER.IMS_PER_BATCH} images, {'bf16 autocast' if cfg.SOLVER.AMP.ENABLED else 'fp32'}",
+        "lr": f"{cfg.SOLVER.BASE_LR:g}, chosen by the {protocol.lr_chosen_by}; {_decay(cfg)}",
+        "rescaled": "; ".join(protocol.arithmetic) or "nothing",
+        "iterations": _length(cfg, data.train_images),
+        "sizes": _sizes(cfg),
+        "tests": _tests(cfg, data.test_images),
+    }
+    return "\n".join(f"{name:<11} {text}" for name, text in lines.items())
+
+
+def _detector(cfg: CfgNode) -> str:
+    kind = "Mask R-CNN" if cfg.MODEL.MASK_ON else "Faster R-CNN"
+    frozen = f"FREEZE_AT {cfg.MODEL.BACKBONE.FREEZE_AT}, {cfg.MODEL.ROI_HEADS.NUM_CLASSES} classes"
+    if "fpn" not in cfg.MODEL.BACKBONE.NAME:
+        extra = "an" if "ExtraNorm" in cfg.MODEL.ROI_HEADS.NAME else "no"
+        return f"{kind} R{cfg.MODEL.RESNETS.DEPTH}-C4, {extra} extra norm after res5, {frozen}"
+    head = cfg.MODEL.ROI_BOX_HEAD
+    return f"{kind} R{cfg.MODEL.RESNETS.DEPTH}-FPN, box head of {head.NUM_CONV} conv and {head.NUM_FC} fc, {frozen}"
+
+
+def _norms(cfg: CfgNode) -> str:
+    used = len(NORM_OF) - (not cfg.MODEL.MASK_ON) if "fpn" in cfg.MODEL.BACKBONE.NAME else 1
+    return ", ".join(f"{attrgetter(key)(cfg) or 'none'} in {place}" for key, place in list(NORM_OF.items())[:used])
+
+
+def _decay(cfg: CfgNode) -> str:
+    solver = cfg.SOLVER
+    warm = f"warm-up over {solver.WARMUP_ITERS} iterations"
+    if solver.LR_SCHEDULER_NAME == "WarmupCosineLR":
+        return f"{warm}, then cosine to {solver.BASE_LR_END:g}"
+    return f"{warm}, x {solver.GAMMA:g} at {numbers(solver.STEPS)}" if solver.STEPS else f"{warm}, then constant"
+
+
+def _length(cfg: CfgNode, images: int) -> str:
+    seen = cfg.SOLVER.MAX_ITER * cfg.SOLVER.IMS_PER_BATCH
+    return (
+        f"{cfg.SOLVER.MAX_ITER:,} x {cfg.SOLVER.IMS_PER_BATCH} images / {images:,} training images "
+        f"= {seen / images:.1f} epochs"
+    )
+
+
+def _sizes(cfg: CfgNode) -> str:
+    size = cfg.INPUT
+    train = f"train {numbers(size.MIN_SIZE_TRAIN)} px on the short side, at most {size.MAX_SIZE_TRAIN} on the long"
+    return f"{train}; test {size.MIN_SIZE_TEST}, at most {size.MAX_SIZE_TEST}"
+
+
+def _tests(cfg: CfgNode, images: int) -> str:
+    rpn, precise = cfg.MODEL.RPN, cfg.TEST.PRECISE_BN
+    return (
+        f"{images:,} images, RPN {rpn.PRE_NMS_TOPK_TEST} before and {rpn.POST_NMS_TOPK_TEST} after NMS, "
+        f"{cfg.TEST.DETECTIONS_PER_IMAGE} detections an image, "
+        + (f"PreciseBN over {precise.NUM_ITER} batches before" if precise.ENABLED else "no PreciseBN")
+    )
