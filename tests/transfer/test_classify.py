@@ -1,15 +1,12 @@
-"""Classification: the probe learns what can be learnt, and only that; features, weights, records, exit codes."""
+"""Classification as users call it: weights, records, exit codes."""
 
 import dataclasses
 import json
-import math
 import subprocess
 import sys
 
-import numpy as np
 import pytest
 import torch
-import torchvision.transforms as T
 from PIL import Image
 from safetensors.torch import save_file
 
@@ -17,174 +14,19 @@ from benchmark.core.errors import RunFailed, UserError
 from benchmark.core.folder import ROOT
 from benchmark.records.record import RunRecord
 from pretrain.engine.checkpoint import export_backbone, save_checkpoint
-from pretrain.networks.encoder import Branches, build_backbone, untrained_backbone
+from pretrain.networks.encoder import Branches, untrained_backbone
 from tests.transfer.checkpoints.layout_files import light
+from tests.transfer.probing.image_folders import coloured
 from transfer import classify
 from transfer.checkpoints.resnet import detectron2_name
 from transfer.checkpoints.weights import make_backbone, read_weights
 from transfer.convert import convert_checkpoint
-from transfer.probing.features import extract, find_splits, read_features, write_features
-from transfer.probing.probe import ProbeSettings, accuracies, linear_probe, nearest_neighbours
-
-CPU = torch.device("cpu")
-COLOURS = {"blue": (40, 60, 200), "green": (30, 190, 60), "red": (210, 50, 40)}
-
-
-def clusters(n, classes, dimensions, spread, seed):
-    """Gaussian clusters round fixed centres: (n, d) features and their labels."""
-    generator = torch.Generator().manual_seed(seed)
-    centres = torch.randn(classes, dimensions, generator=torch.Generator().manual_seed(99))
-    labels = torch.randint(classes, (n,), generator=generator)
-    return centres[labels] + spread * torch.randn(n, dimensions, generator=generator), labels
+from transfer.probing.config import PROTOCOL_KEYS, ClassifyConfig
 
 
 @pytest.fixture
 def folder(tmp_path):
-    """Three classes told apart by colour alone, as JPEG and PNG."""
-    rng = np.random.default_rng(0)
-    for split, count in (("train", 8), ("val", 4)):
-        for name, colour in COLOURS.items():
-            target = tmp_path / "data" / split / name
-            target.mkdir(parents=True)
-            for i in range(count):
-                pixels = np.clip(np.array(colour) + rng.normal(0, 25, (40, 50, 3)), 0, 255).astype(np.uint8)
-                Image.fromarray(pixels).save(target / f"{i}.{'png' if i % 2 else 'jpg'}")
-    return tmp_path / "data"
-
-
-# --- The classifiers ----------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("optimizer", ["lars", "sgd"])
-def test_the_probe_learns_separable_classes_and_nothing_from_random_labels(optimizer):
-    train, test = clusters(2000, 10, 64, 0.8, 1), clusters(500, 10, 64, 0.8, 2)
-    settings = ProbeSettings(epochs=60, batch=256, lr=3.0 if optimizer == "lars" else 0.03, optimizer=optimizer)
-    found = linear_probe(train, test, 10, settings, 0, CPU)
-    assert found["top1"] > 99
-    assert found["top1"] <= found["top5"] <= 100
-    shuffled = test[1][torch.randperm(500, generator=torch.Generator().manual_seed(3))]
-    assert 4 < linear_probe(train, (test[0], shuffled), 10, settings, 0, CPU)["top1"] < 17  # chance is 10
-
-
-def test_the_norm_before_the_classifier_takes_scale_and_shift_out():
-    train, test = clusters(600, 6, 32, 1.5, 1), clusters(300, 6, 32, 1.5, 2)
-    scale, shift = torch.logspace(-2, 3, 32), torch.linspace(-50, 50, 32)
-    settings = ProbeSettings(epochs=20, batch=128)
-    plain = linear_probe(train, test, 6, settings, 0, CPU)
-    moved = linear_probe((train[0] * scale + shift, train[1]), (test[0] * scale + shift, test[1]), 6, settings, 0, CPU)
-    assert moved["top1"] == pytest.approx(plain["top1"], abs=3)
-    assert linear_probe(train, test, 6, settings, 0, CPU) == plain
-
-
-def test_the_settings_in_use():
-    imagenet, small = ProbeSettings(), ProbeSettings()
-    assert imagenet.batch_for(1_281_167) == 4096
-    assert imagenet.lr_for(1_281_167) == pytest.approx(0.03 * 4096 / 256)
-    assert imagenet.iterations_for(1_281_167) == 100 * 312
-    assert imagenet.optimizer_for(1_281_167) == "lars"
-    assert (small.batch_for(300), small.iterations_for(300), small.optimizer_for(300)) == (300, 100, "sgd")
-    assert ProbeSettings(optimizer="lars").optimizer_for(300) == "lars"
-
-
-def test_a_probe_that_diverges_says_so():
-    features, labels = clusters(64, 3, 8, 1.0, 0)
-    with pytest.raises(RunFailed, match="not finite in epoch"):
-        linear_probe((features, labels), (features, labels), 3, ProbeSettings(lr=1e39, optimizer="sgd"), 0, CPU)
-
-
-def test_accuracies_by_hand():
-    scores = torch.tensor(
-        [[9.0, 1, 0, 0, 0, 0, 0], [1, 9, 2, 3, 4, 5, 0], [0, 0, 0, 0, 0, 0, 9], [5, 5, 5, 5, 5, 5, 5]]
-    )
-    labels = torch.tensor([0, 2, 0, 1])  # right; fifth best; a tie behind one: second; a tie of all: second
-    assert accuracies(lambda rows: rows, scores, labels) == {"top1": 25.0, "top5": 100.0}
-    assert accuracies(lambda rows: rows, scores, torch.tensor([0, 0, 5, 6])) == {"top1": 25.0, "top5": 25.0}
-    assert accuracies(lambda rows: rows, scores[:, :5], labels[:2].repeat(2)).keys() == {"top1"}
-
-
-@pytest.mark.parametrize("neighbours", [1, 7, 1000])
-def test_nearest_neighbours_equal_a_plain_loop(neighbours):
-    train, test = clusters(200, 8, 5, 2.0, 1), clusters(60, 8, 5, 2.0, 2)
-    right = 0
-    for row, label in zip(test[0].double().numpy(), test[1].numpy(), strict=True):
-        votes = np.zeros(8)
-        bank = train[0].double().numpy()
-        cosine = bank @ row / np.linalg.norm(bank, axis=1) / np.linalg.norm(row)
-        for i in sorted(range(200), key=lambda i: -cosine[i])[:neighbours]:
-            votes[train[1][i]] += math.exp(cosine[i] / 0.07)
-        right += int(votes.argmax() == label)
-    assert nearest_neighbours(train, test, 8, neighbours, 0.07, CPU)["top1"] == pytest.approx(100 * right / 60)
-
-
-# --- Features -----------------------------------------------------------------------------------------------------
-
-
-def test_features_are_those_of_torchvisions_evaluation_pipeline(folder, tmp_path):
-    _, test, classes = find_splits(folder)
-    assert classes == sorted(COLOURS)
-    backbone = build_backbone("resnet18").eval()
-    found = extract(backbone, test, size=28, batch=5, workers=0, device=CPU)
-    pipeline = T.Compose(
-        [
-            T.Resize(32),
-            T.CenterCrop(28),
-            T.ToTensor(),
-            T.Normalize((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
-        ]
-    )
-    with torch.no_grad():
-        images = [pipeline(Image.open(test.paths[i]).convert("RGB")) for i in range(len(test.paths))]
-        torch.testing.assert_close(found.features, backbone(torch.stack(images)), rtol=1e-4, atol=1e-4)
-    assert found.labels.tolist() == [0] * 4 + [1] * 4 + [2] * 4
-    assert found.unreadable == 0
-    by_worker = extract(backbone, test, size=28, batch=5, workers=1, device=CPU)
-    assert torch.equal(by_worker.features, found.features)
-
-    write_features(tmp_path / "kept.safetensors", found)
-    again = read_features(tmp_path / "kept.safetensors")
-    assert torch.equal(again.features, found.features)
-    assert torch.equal(again.labels, found.labels)
-    (tmp_path / "kept.safetensors").write_bytes(b"damaged")
-    assert read_features(tmp_path / "kept.safetensors") is None
-    assert read_features(tmp_path / "absent.safetensors") is None
-
-
-def test_unreadable_images_are_left_out_with_their_labels_and_fail_the_run_beyond_one_percent(folder):
-    for i in range(300):
-        (folder / "train" / "blue" / f"more{i}.png").write_bytes((folder / "train" / "blue" / "1.png").read_bytes())
-    for name in ("blue", "green", "red"):
-        (folder / "train" / name / "0.jpg").write_bytes(b"no image at all")
-    train, _, _ = find_splits(folder)
-    backbone = build_backbone("resnet18")
-    found = extract(backbone, train, size=8, batch=64, workers=0, device=CPU)
-    assert found.unreadable == 3
-    assert torch.bincount(found.labels).tolist() == [307, 7, 7]
-    (folder / "train" / "red" / "2.jpg").write_bytes(b"")
-    with pytest.raises(RunFailed, match=r"4 of 324 images cannot be read.*blue/0\.jpg"):
-        extract(backbone, train, size=8, batch=64, workers=0, device=CPU)
-
-
-def test_weights_that_diverged_are_refused(folder):
-    train, _, _ = find_splits(folder)
-    backbone = build_backbone("resnet18")
-    backbone.conv1.weight.data.fill_(float("nan"))
-    with pytest.raises(RunFailed, match="features are not finite"):
-        extract(backbone, train, size=8, batch=64, workers=0, device=CPU)
-
-
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        (lambda root: (root / "train").rename(root / "training"), "no folder train"),
-        (lambda root: (root / "val").rename(root / "holdout"), "no folder validation or val or test"),
-        (lambda root: (root / "val" / "red").rename(root / "val" / "rot"), "class 'rot', which train/ has not"),
-        (lambda root: (root / "train" / "red" / "0.jpg").rename(root / "train" / "0.jpg"), "lies in no class folder"),
-    ],
-)
-def test_folders_that_are_no_classification_task(folder, change, message):
-    change(folder)
-    with pytest.raises(UserError, match=message):
-        find_splits(folder)
+    return coloured(tmp_path)
 
 
 # --- Weights ------------------------------------------------------------------------------------------------------
@@ -305,9 +147,7 @@ def test_the_command_end_to_end(folder, tmp_path, monkeypatch, capsys):
     assert "complete already" in capsys.readouterr().out
     with pytest.raises(UserError, match="belongs to another run"):
         classify.main(arguments(folder, tmp_path, "--neighbours", "3"))
-    monkeypatch.setattr(
-        "transfer.probing.features.extract", lambda *_, **__: pytest.fail("features were computed again")
-    )
+    monkeypatch.setattr("transfer.probing.job.extract", lambda *_, **__: pytest.fail("features were computed again"))
     assert classify.main(arguments(folder, tmp_path, "--neighbours", "3", "--output", str(tmp_path / "b"))) == 0
     assert len(list((tmp_path / "records").glob("*.json"))) == 2
     with pytest.raises(pytest.fail.Exception, match="computed again"):
@@ -353,10 +193,10 @@ def test_mistakes_exit_with_2_and_one_sentence(words, message, tmp_path):
 
 
 def test_every_option_of_the_protocol_changes_its_hash():
-    base = classify.ClassifyConfig(data="x")
+    base = ClassifyConfig(data="x")
     other = {"image_size": 64, "precision": "bf16", "epochs": 5, "batch_size": 8, "lr": 0.1, "optimizer": "sgd"}
     other |= {"neighbours": 3, "temperature": 0.1}
-    assert set(other) == set(classify.PROTOCOL_KEYS)
+    assert set(other) == set(PROTOCOL_KEYS)
     for name, value in other.items():
-        assert classify.ClassifyConfig(data="x", **{name: value}).protocol() != base.protocol()
-    assert classify.ClassifyConfig(data="x", seed=3, workers=0).protocol() == base.protocol()
+        assert ClassifyConfig(data="x", **{name: value}).protocol() != base.protocol()
+    assert ClassifyConfig(data="x", seed=3, workers=0).protocol() == base.protocol()

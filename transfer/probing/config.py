@@ -1,0 +1,72 @@
+"""ClassifyConfig: every option of the classification protocol. Imports no torch."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from benchmark.core.errors import UserError
+from benchmark.core.options import check_choices, option, to_dict
+
+# What may differ between two calls of one run: where it runs, not what it computes.
+NOT_IDENTITY = ("output", "records", "features", "dry_run", "workers", "device", "data", "weights", "trust")
+PROTOCOL_KEYS = (
+    "image_size", "precision", "epochs", "batch_size", "lr", "optimizer", "neighbours", "temperature",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class ClassifyConfig:
+    """Every option of the classification protocol; defaults are those of the linear probe on ImageNet."""
+
+    weights: str = option("random", "a checkpoint, or 'random': the untrained encoder of --seed", group="Weights")
+    branch: str = option("online", "branch of a checkpoint", group="Weights", choices=("online", "momentum"))
+    arch: str = option("resnet50", "encoder of 'random'", group="Weights", choices=("resnet18", "resnet50"))
+    layout: str | None = option(None, "layout of a foreign checkpoint; default: recognised", group="Weights")
+    trust: bool = option(False, "load a foreign checkpoint although that may execute code in it", group="Weights")
+
+    data: str | None = option(
+        None, "folder with train/ and validation/ (or val/, test/) of class folders; default embedded", group="Data"
+    )
+    image_size: int | None = option(
+        None, "side of the centre crop, in px; default 224, for the embedded photographs 64", group="Data"
+    )
+    forward_batch: int = option(128, "images in a forward pass", group="Data")
+    workers: int = option(2, "processes that read images; 0: none", group="Data")
+
+    epochs: int = option(100, "passes of the linear probe over the training features", group="Protocol")
+    batch_size: int = option(4096, "of the linear probe; at most all training images", group="Protocol")
+    lr: float = option(0.03, "of the linear probe for a batch of 256; times batch / 256 in use", group="Protocol")
+    optimizer: str = option(
+        "auto",
+        "of the linear probe; auto: LARS from 10,000 steps on",
+        group="Protocol",
+        choices=("auto", "lars", "sgd"),
+    )
+    neighbours: int = option(20, "k of k-NN", group="Protocol")
+    temperature: float = option(0.07, "of k-NN's votes, exp(cosine / temperature)", group="Protocol")
+
+    device: str = option("auto", "where to compute", group="Run", choices=("auto", "cpu", "cuda"))
+    precision: str = option("fp32", "of the encoder", group="Run", choices=("fp32", "bf16"))
+    seed: int = option(0, "of the untrained encoder and of the probe", group="Run")
+    output: str | None = option(None, "folder of the run; default results/runs/classify-<key>", group="Run")
+    records: str | None = option(None, "folder of records; default results/records", group="Run")
+    features: str | None = option(None, "folder in which features are kept; default results/features", group="Run")
+    dry_run: bool = option(False, "print the plan and stop", group="Run")
+
+    def __post_init__(self) -> None:
+        check_choices(self)
+        for name in ("image_size", "forward_batch", "epochs", "batch_size", "lr", "neighbours", "temperature"):
+            value = getattr(self, name)
+            if value is not None and not 0 < value < float("inf"):
+                raise UserError(f"--{name.replace('_', '-')} is {value}; it must be above 0.")
+        for name in ("workers", "seed"):
+            if getattr(self, name) < 0:
+                raise UserError(f"--{name} is {getattr(self, name)}; it must be 0 or more.")
+
+    @property
+    def size(self) -> int:
+        """Side of the centre crop in px, as resolved."""
+        return self.image_size or (64 if self.data is None else 224)
+
+    def protocol(self) -> dict[str, Any]:
+        """Return the settings that two comparable runs share."""
+        return {key: value for key, value in to_dict(self).items() if key in PROTOCOL_KEYS} | {"image_size": self.size}
