@@ -40,7 +40,7 @@ def test_help_from_another_folder_imports_no_torch(script, tmp_path):
     done = call(["-X", "importtime", str(ROOT / script), "--help"], tmp_path)
     assert done.returncode == 0, done.stderr[-2000:]
     assert "usage:" in done.stdout
-    assert "default:" in done.stdout
+    assert "default" in done.stdout
     imported = {line.rsplit("|", 1)[-1].strip().split(".")[0] for line in done.stderr.splitlines()}
     assert not imported & {"torch", "torchvision", "detectron2", "cv2", "scipy", "pandas", "matplotlib"}
 
