@@ -8,14 +8,14 @@ import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from benchmark.core.errors import UserError, leave_to_first, run_command
-from benchmark.core.folder import RESULTS, check_folder, run_key
+from benchmark.core.errors import UserError, run_command
+from benchmark.core.folder import RESULTS, run_key
 from benchmark.core.options import load_yaml, parse
 from pretrain.training.config import PretrainConfig
 
 if TYPE_CHECKING:
     from pretrain.images.loading import PathList
-    from pretrain.training.job import Job
+    from pretrain.training.work import PretrainRun
 
 PROG = "python pretrain/run.py"
 DESCRIPTION = (
@@ -27,28 +27,21 @@ EMBEDDED_SIZE = 96  # px of the composed photographs
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Pre-train as the command line says. Raises ``UserError`` and ``RunFailed``."""
-    try:
-        job = prepare(argv)
-    except UserError:
-        leave_to_first()
-        raise
-    from pretrain.engine import processes as distributed
-    from pretrain.training.job import train
+    """Pre-train as the command line says; return 0. Other endings: ``benchmark.core.errors``."""
+    run = prepare(argv)
+    from pretrain.engine.life import check, live
+    from pretrain.engine.processes import is_main
+    from pretrain.training.work import describe, pretrain
 
-    if job.config.dry_run:
-        if distributed.is_main():
-            print_plan(job)
-        return 0
-    distributed.initialise(job.device)
-    try:
-        train(job)
-    finally:
-        distributed.shutdown()
+    if not run.config.dry_run:
+        return live(run, pretrain, describe)
+    check(run)
+    if is_main():
+        print_plan(run)
     return 0
 
 
-def prepare(argv: list[str] | None) -> "Job":
+def prepare(argv: list[str] | None) -> "PretrainRun":
     """Resolve the options and look at the images; raises ``UserError`` for all that can be known before training."""
     config = resolve(argv)
     # Imported late so that --help and mistakes answer at once.
@@ -56,23 +49,24 @@ def prepare(argv: list[str] | None) -> "Job":
     warnings.filterwarnings("ignore", message=".*broadcast_buffers.*")  # its successor is younger than our oldest torch
     warnings.filterwarnings("ignore", message=".*worker processes in total.*")  # views wait for the disk, not the core
     from pretrain.engine import processes as distributed
-    from pretrain.training.job import Job
+    from pretrain.engine.life import Run
 
     device = distributed.choose_device(config.device)
-    check(config, distributed.world_size())
+    check_batch(config, distributed.world_size())
     paths = find_images(config)
     check_batches(config, len(paths))
     identity = config.identity(paths.identity())
-    output = Path(config.output or RESULTS / "runs" / f"{config.method}-{run_key(identity)}")
-    return Job(config, paths, device, identity, output)
+    key = run_key(identity)
+    output = Path(config.output or RESULTS / "runs" / f"{config.method}-{key}")
+    records = Path(config.records or RESULTS / "records")
+    return Run(f"pretrain-{key}", "pretrain", config, paths, identity, output, records, device, config.resume)
 
 
-def print_plan(job: "Job") -> None:
-    """Print what --dry-run promises, after the check that the folder is free for this run; writes nothing."""
+def print_plan(run: "PretrainRun") -> None:
+    """Print what --dry-run promises."""
     from pretrain.cost.plan import make_plan
 
-    check_folder(job.output, job.identity)
-    print(make_plan(job.config, job.paths, job.device, job.output))
+    print(make_plan(run.config, run.subject, run.device, run.output))
 
 
 def resolve(argv: list[str] | None) -> PretrainConfig:
@@ -83,7 +77,7 @@ def resolve(argv: list[str] | None) -> PretrainConfig:
     return config
 
 
-def check(config: PretrainConfig, processes: int) -> None:
+def check_batch(config: PretrainConfig, processes: int) -> None:
     """Raise ``UserError`` where the batch does not suit the processes."""
     if config.batch_size % processes:
         raise UserError(f"--batch-size {config.batch_size} is not divisible by {processes} processes; change either.")

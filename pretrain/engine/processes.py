@@ -12,7 +12,7 @@ from fvcore.nn.distributed import differentiable_all_reduce
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from benchmark.core.errors import UserError
+from benchmark.core.errors import MISTAKE, EndsQuietly, UserError
 from benchmark.core.folder import OutputFolder, claim
 
 Value = TypeVar("Value")
@@ -66,7 +66,7 @@ def is_main() -> bool:
 def from_main(make: Callable[[], Value]) -> Value:
     """Call `make` on the main process and return its value on all of them (it must be picklable).
 
-    A ``UserError`` is raised on the main process; the others leave quietly with the same exit code.
+    A ``UserError`` is raised on the main process; ``EndsQuietly`` on the others, with the same exit code.
     """
     if world_size() == 1:
         return make()
@@ -80,7 +80,7 @@ def from_main(make: Callable[[], Value]) -> Value:
     if box[1] is not None and is_main():
         raise UserError(box[1])
     if box[1] is not None:
-        raise SystemExit(2)
+        raise EndsQuietly(MISTAKE)
     return box[0]
 
 

@@ -1,20 +1,21 @@
-"""The training loop: Detectron2's TrainerBase, one iteration = one global batch. What happens beside it: hooks.py.
+"""The pre-training loop, one iteration = one global batch. What happens beside it: hooks.
 
 before_step hooks -> lr -> views -> online and momentum outputs -> gather -> loss -> step -> EMA -> after_step hooks
 """
 
-import logging
 import math
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import Any, NoReturn
 
 import torch
-from detectron2.engine import TrainerBase
 from torch import Tensor
 from torch.nn.parallel import DistributedDataParallel
 
-from pretrain.engine.processes import gather_with_gradient, rank, synchronised_norms, world_size
+from pretrain.diagnostics.spectrum import effective_rank
+from pretrain.engine.failures import Diverged
+from pretrain.engine.loop import TrainingLoop
+from pretrain.engine.processes import gather_with_gradient, is_main, rank, synchronised_norms, world_size
 from pretrain.images.loading import Batch, PathList, epoch_length, make_loader, normalised
 from pretrain.images.views import ViewSettings
 from pretrain.methods import make_method
@@ -24,19 +25,9 @@ from pretrain.training.gradient_cache import backward_through_cache, features_wi
 from pretrain.training.optimisers import make_optimiser
 from pretrain.training.schedules import ema_momentum, learning_rate
 
+RANK_SAMPLES = 1024  # rows of the batch that effective ranks are computed from, at most
+RANK_DEFINITION = f"covariance eigenvalues, centred, at most {RANK_SAMPLES} rows"
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
-
-
-# TrainerBase logs the traceback of whatever ends the training; what is not expected is raised and printed anyway.
-logging.getLogger("detectron2.engine.train_loop").setLevel(logging.CRITICAL)
-
-
-class Diverged(Exception):
-    """The loss or the gradient is no longer a number; iterations count from 1, as in metrics.json."""
-
-    def __init__(self, what: str, iteration: int, lr: float):
-        super().__init__(f"the {what} is not finite at iteration {iteration} (lr {lr:.4g})")
-        self.iteration, self.lr = iteration, lr
 
 
 @dataclass
@@ -59,19 +50,17 @@ class StepResult:
     unreadable: tuple[str, ...] = ()
 
 
-class PretrainTrainer(TrainerBase):
+class PretrainTrainer(TrainingLoop):
     """Trains the online branch of a method; ``last`` holds the result of the last step.
 
     Args:
         config: the resolved config.  paths: the images.  device: of this process.
-        wants_details: whether iteration i should compute features and diagnostics (called with i, counted from 0).
     """
 
-    def __init__(self, config: PretrainConfig, paths: PathList, device: torch.device, wants_details: Any = None):
-        super().__init__()
+    def __init__(self, config: PretrainConfig, paths: PathList, device: torch.device):
         self.config, self.paths, self.device = config, paths, device
         self.iterations_per_epoch = epoch_length(len(paths), config.batch_size)
-        self.max_iter = config.epochs * self.iterations_per_epoch
+        super().__init__(config.epochs * self.iterations_per_epoch, config.log_every, config.batch_size)
         self.local_batch = config.batch_size // world_size()
         self.method = make_method(config)
         self.branches = self._make_branches()
@@ -80,8 +69,8 @@ class PretrainTrainer(TrainerBase):
         self.online = self._wrapped(self.branches.online())
         self.lr_schedule = learning_rate(config.scaled_lr, config.warmup / config.epochs)
         self.ema_schedule = ema_momentum(config.ema)
-        self.wants_details = wants_details or (lambda iteration: False)
         self.last: StepResult | None = None
+        self._rank = "-"
         self._batches: Any = None
 
     def _make_branches(self) -> Branches:
@@ -101,7 +90,7 @@ class PretrainTrainer(TrainerBase):
     @property
     def epoch(self) -> int:
         """Completed epochs, counted when called after a step."""
-        return (self.iter + 1) // self.iterations_per_epoch
+        return self.iteration // self.iterations_per_epoch
 
     def before_train(self) -> None:
         """Start the loader at the first iteration of this part of the run."""
@@ -131,11 +120,20 @@ class PretrainTrainer(TrainerBase):
         self.optimiser.zero_grad(set_to_none=True)
         micro_batch = self.config.micro_batch or self.local_batch
         compute = self._direct if micro_batch >= self.local_batch else self._cached
-        result = compute(views, self.wants_details(self.iter))
+        result = compute(views, self.logs_this_step)
         result.lr, result.momentum, result.unreadable = lr, momentum, batch.unreadable
         self._step(result)
+        if result.features is not None:
+            self._diagnose(result)
         self.branches.update_momentum(momentum)  # also after a step that was passed over: every iteration
         self.last = result
+
+    def _diagnose(self, result: StepResult) -> None:
+        """Add the effective ranks of backbone and projector to the terms of a logged step, on the main process."""
+        if is_main():
+            result.parts["effective_rank_backbone"] = effective_rank(result.features[:RANK_SAMPLES])
+            result.parts["effective_rank_projector"] = effective_rank(result.projection[:RANK_SAMPLES])
+        result.features = result.projection = None
 
     def _autocast(self) -> Any:
         if self.config.precision == "fp32":
@@ -208,14 +206,26 @@ class PretrainTrainer(TrainerBase):
     def _diverged(self, what: str) -> NoReturn:
         raise Diverged(what, self.iter + 1, self.optimiser.param_groups[0]["lr"])
 
+    def scalars(self) -> dict[str, float]:
+        """Return loss, lr and what else metrics.json keeps of the last step."""
+        last = self.last
+        values = {"loss": last.loss, "lr": last.lr, "epoch": self.iteration / self.iterations_per_epoch}
+        return {**values, "ema": last.momentum, "gradient_norm": last.gradient_norm, **last.parts}
+
+    def shown(self) -> dict[str, str]:
+        """Return loss, lr and the effective rank that was computed last."""
+        rank_now = self.last.parts.get("effective_rank_backbone")
+        self._rank = f"{rank_now:.1f}" if rank_now is not None else self._rank
+        return {"loss": f"{self.last.loss:.3f}", "lr": f"{self.last.lr:.3g}", "rank": self._rank}
+
     def state(self) -> dict[str, Any]:
         """Return what a checkpoint holds of the training, after a completed step (plain numbers and tensors)."""
         return {
+            **super().state(),
             "model": self.branches.state_dict(),
             "optimizer": self.optimiser.state_dict(),
             "scaler": self.scaler.state_dict(),
             "rng": torch.get_rng_state(),
-            "iteration": self.iter + 1,
             "epoch": self.epoch,
             "total_epochs": self.config.epochs,
             "method": self.config.method,
@@ -227,4 +237,4 @@ class PretrainTrainer(TrainerBase):
         self.optimiser.load_state_dict(content["optimizer"])
         self.scaler.load_state_dict(content["scaler"])
         torch.set_rng_state(content["rng"])
-        return int(content["iteration"])
+        return super().load_state(content)

@@ -63,7 +63,8 @@ def test_the_folder_holds_what_the_docs_say_and_no_more(completed):
     folder, _ = completed
     names = {path.name for path in (folder / "run").iterdir()}
     assert names == {
-        "run.json", ".lock", "config.yaml", "metrics.json", "tensorboard", LAST, BACKBONE, "checkpoint_0001.pth"
+        "run.json", ".lock", "outcome.json", "record.json", "config.yaml", "metrics.json", "tensorboard", LAST,
+        BACKBONE, "checkpoint_0001.pth",
     }  # fmt: skip
     assert load_checkpoint(folder / "run" / "checkpoint_0001.pth")["epoch"] == 1
     last = load_checkpoint(folder / "run" / LAST)
@@ -148,7 +149,7 @@ def test_an_unreadable_image_is_named_counted_and_replaced(many, tmp_path):
     assert text.count(f"cannot be read, replaced by another image: {data / '007.png'}") == 1
     record = record_of(tmp_path)
     assert (record.status, record.details["unreadable"]) == ("completed", [str(data / "007.png")])
-    assert load_checkpoint(tmp_path / "run" / LAST)["watch"]["unreadable"] == [str(data / "007.png")]
+    assert load_checkpoint(tmp_path / "run" / LAST)["hooks"]["UnreadableImages"]["paths"] == [str(data / "007.png")]
 
 
 def test_a_run_fails_beyond_one_per_cent(many, tmp_path):
@@ -199,12 +200,11 @@ def test_a_batch_that_the_processes_cannot_share(completed, tmp_path, monkeypatc
     assert not (tmp_path / "run").exists()
 
 
-def test_other_processes_of_a_machine_leave_quietly(completed, tmp_path, monkeypatch, capsys):
-    monkeypatch.setenv("LOCAL_RANK", "1")
-    with pytest.raises(SystemExit) as left:
-        main(flags(tmp_path, "absent"))
-    assert left.value.code == 2
-    assert capsys.readouterr() == ("", "")
+def test_of_several_processes_one_tells_the_mistake(tmp_path):
+    """torchrun ends the others as soon as one has left, so the one that speaks must be the first to leave."""
+    ended = call(flags(tmp_path, tmp_path / "absent"), processes=2)
+    assert ended.returncode == 1  # torchrun's own
+    assert ended.stderr.count("there is no folder") == 1
 
 
 # --- The plan -----------------------------------------------------------------------------------------------------
@@ -272,14 +272,21 @@ def test_no_resume_refuses_a_run_that_is_there(copy):
 def test_a_run_killed_before_its_record_gets_it_by_the_same_command(copy):
     before = record_of(copy)
     shutil.rmtree(copy / "records")
+    (copy / "run" / "record.json").unlink()
     said_by(flags(copy, log_every=2, keep_epochs=1))
     after = record_of(copy)
     for name in ("id", "status", "metrics", "epochs", "weights_sha256", "data", "details"):
         assert getattr(after, name) == getattr(before, name)
     assert after.duration_seconds == load_checkpoint(copy / "run" / LAST)["seconds"]
+
+
+def test_the_record_of_a_complete_run_stays_and_a_deleted_one_is_put_back(copy):
     (path,) = (copy / "records").glob("*.json")
     content = path.read_bytes()
     said_by(flags(copy, log_every=2, keep_epochs=1))
+    assert path.read_bytes() == content
+    path.unlink()
+    assert "written again" in said_by(flags(copy, log_every=2, keep_epochs=1))
     assert path.read_bytes() == content
 
 

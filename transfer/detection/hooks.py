@@ -6,8 +6,8 @@ from pathlib import Path
 from detectron2.engine import HookBase
 
 from benchmark.core.progress import progress
+from pretrain.engine.failures import Diverged
 from pretrain.engine.metrics_log import MetricsLog
-from pretrain.training.trainer import Diverged
 from transfer.detection.trainer import LAST
 
 

@@ -3,7 +3,7 @@
 import logging
 import warnings
 
-from benchmark.core.errors import UserError, leave_to_first
+from benchmark.core.errors import UserError
 from benchmark.core.options import parse
 from transfer.detection.config import DetectionConfig
 
@@ -22,11 +22,7 @@ def launch(kind: str, argv: list[str] | None, prog: str, description: str) -> in
     from transfer.detection.task import plan, prepare
 
     device = distributed.choose_device(config.device)
-    try:
-        task = prepare(kind, config, device)
-    except UserError:
-        leave_to_first()
-        raise
+    task = prepare(kind, config, device)
     if config.dry_run:
         if distributed.is_main():
             print(plan(task))

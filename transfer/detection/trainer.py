@@ -22,8 +22,8 @@ from torch import nn
 from benchmark.core.errors import RunFailed, UserError
 from benchmark.core.files import write_with
 from benchmark.core.progress import progress
+from pretrain.engine.failures import Diverged
 from pretrain.engine.processes import is_main, rank, world_size
-from pretrain.training.trainer import Diverged
 from transfer.detection.batches import STATISTICS, training_dicts, training_loader
 
 FORMAT_VERSION = 1

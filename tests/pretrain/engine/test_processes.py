@@ -11,7 +11,7 @@ from benchmark.core.errors import UserError
 from pretrain.engine import processes as distributed
 from pretrain.engine.checkpoint import LAST, load_checkpoint
 from pretrain.networks.encoder import untrained_backbone
-from pretrain.run import check
+from pretrain.run import check_batch
 from tests.pretrain.engine import two_processes
 from tests.pretrain.runs import call, config, environment, flags, pictures
 
@@ -107,15 +107,15 @@ def test_torchrun_for_three_steps_equals_one_process(tmp_path):
 
 
 def test_a_batch_must_suit_the_processes():
-    check(config(batch_size=8), 4)
+    check_batch(config(batch_size=8), 4)
     with pytest.raises(UserError, match="--batch-size 8 is not divisible by 3 processes"):
-        check(config(batch_size=8), 3)
+        check_batch(config(batch_size=8), 3)
     with pytest.raises(UserError, match="--batch-size 8 leaves one image for each of 8 processes"):
-        check(config(batch_size=8), 8)
-    check(config(batch_size=8, micro_batch=2), 2)
+        check_batch(config(batch_size=8), 8)
+    check_batch(config(batch_size=8, micro_batch=2), 2)
     for micro_batch in (3, 1):
         with pytest.raises(UserError, match=f"--micro-batch {micro_batch} does not divide the 4 images of a process"):
-            check(config(batch_size=8, micro_batch=micro_batch), 2)
+            check_batch(config(batch_size=8, micro_batch=micro_batch), 2)
 
 
 def test_one_process_gathers_nothing_and_keeps_its_norms():

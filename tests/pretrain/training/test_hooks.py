@@ -9,7 +9,7 @@ import torch
 
 from benchmark.core.errors import RunFailed
 from pretrain.engine.checkpoint import load_checkpoint
-from pretrain.training.hooks import Checkpoints, Diagnostics, FailureSignatures, Metrics, UnreadableImages
+from pretrain.training.hooks import EpochFiles, FailureSignatures, UnreadableImages
 from pretrain.training.trainer import StepResult
 from tests.pretrain.runs import config
 
@@ -22,8 +22,8 @@ def result(loss=-1.0, norm=1.0, **parts):
 
 def run(hook, results, begin=0):
     """Show step results to a hook, as the trainer would."""
-    for iteration, last in enumerate(results, start=begin):
-        hook.trainer = SimpleNamespace(last=last, iter=iteration)
+    for iteration, last in enumerate(results, start=begin + 1):
+        hook.trainer = SimpleNamespace(last=last, iteration=iteration)
         hook.after_step()
 
 
@@ -105,10 +105,10 @@ def test_the_watch_goes_on_after_a_resume_as_if_uninterrupted():
         first = FailureSignatures(lambda text: None, window=WINDOW)
         run(first, results[:cut])
         second = FailureSignatures(lambda text: None, window=WINDOW)
-        second.load_state(json.loads(json.dumps(first.state())))
+        second.load_state_dict(json.loads(json.dumps(first.state_dict())))
         run(second, results[cut:], begin=cut)
         assert second.found == whole
-        assert second.state()["norms"] == [r.gradient_norm for r in results[-WINDOW:]]
+        assert second.state_dict()["norms"] == [r.gradient_norm for r in results[-WINDOW:]]
 
 
 def test_the_warning_of_the_loss_is_passed_on():
@@ -117,20 +117,10 @@ def test_the_warning_of_the_loss_is_passed_on():
     assert watch([last])[1] == {"series": "iteration 1: rho is 0.99 in uniformity"}
 
 
-def test_effective_ranks_are_those_of_both_places():
-    hook, last = Diagnostics(), result()
-    last.features = torch.cat([torch.eye(4), -torch.eye(4)])  # isotropic
-    last.projection = torch.outer(torch.arange(8.0), torch.ones(6))  # one direction
-    hook.trainer = SimpleNamespace(last=last)
-    hook.after_step()
-    assert last.parts["effective_rank_backbone"] == pytest.approx(4)
-    assert last.parts["effective_rank_projector"] == pytest.approx(1)
-
-
 def test_unreadable_images_are_named_once_and_end_the_run_beyond_one_per_cent():
     said = []
     hook, last = UnreadableImages(said.append), result()
-    hook.trainer = SimpleNamespace(last=last, paths=range(200), iter=0, wants_details=lambda iteration: True)
+    hook.trainer = SimpleNamespace(last=last, paths=range(200), logs_this_step=True)
     last.unreadable = ("a.jpg", "b.jpg", "a.jpg")
     hook.after_step()
     assert said == [f"cannot be read, replaced by another image: {name}" for name in ("a.jpg", "b.jpg")]
@@ -139,76 +129,21 @@ def test_unreadable_images_are_named_once_and_end_the_run_beyond_one_per_cent():
         hook.after_step()
 
 
-def lines(folder):
-    return [json.loads(line) for line in (folder / "metrics.json").read_text().splitlines()]
-
-
-def test_metrics_drop_the_steps_that_a_kill_undid(tmp_path):
-    """Lines after the checkpoint that the run continues from, and a line cut short."""
-    text = "".join(json.dumps({"iteration": i, "loss": -float(i)}) + "\n" for i in (1, 2, 3, 4))
-    (tmp_path / "metrics.json").write_text(text + '{"iteration": 5, "lo')
-    metrics = Metrics(tmp_path)
-    metrics.trainer = SimpleNamespace(start_iter=2, iter=2, last=result(-9.0, rank=2.0), iterations_per_epoch=2)
-    metrics.trainer.config = config()
-    metrics.before_train()
-    assert [line["iteration"] for line in lines(tmp_path)] == [1, 2]
-    metrics.after_step()
-    metrics.after_train()
-    last = lines(tmp_path)[-1]
-    assert (last["iteration"], last["epoch"], last["loss"], last["rank"], last["lr"]) == (3, 1.5, -9.0, 2.0, 0.1)
-
-
-def test_a_value_that_is_not_finite_is_left_out_of_the_json(tmp_path):
-    metrics = Metrics(tmp_path)
-    metrics.trainer = SimpleNamespace(
-        start_iter=0, iter=0, last=result(norm=math.inf, rank=math.nan), iterations_per_epoch=2, config=config()
-    )
-    metrics.before_train()
-    metrics.after_step()
-    metrics.after_train()
-    assert set(lines(tmp_path)[0]) == {"iteration", "epoch", "loss", "lr", "ema", "images_per_second"}
-
-
-def test_within_a_long_epoch_a_checkpoint_is_written_when_the_minutes_have_passed(tmp_path, monkeypatch):
-    """So that a kill costs minutes, not an epoch of hours; the exported backbone stays that of a completed epoch."""
-    now = [0.0]
-    monkeypatch.setattr("pretrain.training.hooks.time", SimpleNamespace(monotonic=lambda: now[0]))
-    hook = Checkpoints(tmp_path, seconds_before=7.0, more=lambda: {"watch": "it"})
-    trainer = SimpleNamespace(config=config(checkpoint_minutes=2.0), iterations_per_epoch=100, epoch=0)
-    trainer.state = lambda: {"model": {}, "iteration": trainer.iter + 1}
-    hook.trainer = trainer
-    written = []
-    for trainer.iter in range(9):
-        now[0] += 50.0
-        hook.after_step()
-        if (tmp_path / "checkpoint.pth").exists():
-            written.append(load_checkpoint(tmp_path / "checkpoint.pth")["iteration"])
-    assert written == [3, 3, 3, 6, 6, 6, 9]
-    last = load_checkpoint(tmp_path / "checkpoint.pth")
-    assert (last["seconds"], last["watch"]) == (457.0, "it")
-    assert [path.name for path in tmp_path.iterdir()] == ["checkpoint.pth"]
-
-
 @pytest.mark.parametrize(("epochs", "every"), [(1, 0), (49, 10), (50, 50), (120, 50)])
-def test_the_last_epoch_is_saved_whatever_its_number(tmp_path, epochs, every):
-    """Pitfall 7: a frequency of 50 must not lose epoch 120, and names count completed epochs."""
-    hook = Checkpoints(tmp_path, seconds_before=100.0)
+def test_numbered_checkpoints_and_the_backbone_are_those_of_completed_epochs(tmp_path, epochs, every):
+    """Names count completed epochs; in the middle of one nothing is written."""
     length = 2
     trainer = SimpleNamespace(
         config=config(epochs=epochs, keep_every=every, keep_epochs=(1,)),
         iterations_per_epoch=length,
         branches=SimpleNamespace(encoder=torch.nn.Linear(1, 1)),
     )
-    trainer.state = lambda: {"model": {}, "epoch": trainer.epoch, "total_epochs": epochs}
-    hook.trainer = trainer
-    for iteration in range(epochs * length):
-        trainer.iter, trainer.epoch = iteration, (iteration + 1) // length
-        hook.after_step()
-        assert (tmp_path / "checkpoint.pth").exists() == (iteration >= length - 1)
-    last = load_checkpoint(tmp_path / "checkpoint.pth")
-    assert (last["epoch"], last["total_epochs"], last["config"]["epochs"]) == (epochs, epochs, epochs)
-    assert last["seconds"] >= 100.0
+    files = EpochFiles(tmp_path, trainer)
+    for trainer.iteration in range(1, epochs * length + 1):
+        trainer.epoch = trainer.iteration // length
+        files({"model": {}, "epoch": trainer.epoch})
+        assert (tmp_path / "backbone.safetensors").exists() == (trainer.iteration >= length)
     kept = {1, *(range(every, epochs + 1, every) if every else ())}
     names = {path.name for path in tmp_path.iterdir()}
-    assert names == {"checkpoint.pth", "backbone.safetensors", *(f"checkpoint_{epoch:04d}.pth" for epoch in kept)}
+    assert names == {"backbone.safetensors", *(f"checkpoint_{epoch:04d}.pth" for epoch in kept)}
     assert all(load_checkpoint(tmp_path / f"checkpoint_{epoch:04d}.pth")["epoch"] == epoch for epoch in kept)

@@ -6,12 +6,13 @@ from types import SimpleNamespace
 import pytest
 import torch
 
+from pretrain.engine.failures import Diverged
 from pretrain.engine.processes import choose_device
 from pretrain.images.loading import list_images, make_loader, normalised
 from pretrain.images.views import ViewSettings
 from pretrain.losses import kernel_ssl_loss
 from pretrain.networks.encoder import Branches
-from pretrain.training.trainer import Diverged, PretrainTrainer
+from pretrain.training.trainer import PretrainTrainer
 from tests.pretrain.runs import config, pictures
 
 CPU = torch.device("cpu")

@@ -1,0 +1,138 @@
+"""What pre-training does in its claimed folder: from the last checkpoint, or from the start, to the end."""
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from benchmark.core.errors import UserError
+from benchmark.core.files import sha256_of_file, write_text
+from benchmark.core.options import to_dict, to_yaml
+from pretrain.engine.account import Account
+from pretrain.engine.checkpoint import LAST, load_checkpoint
+from pretrain.engine.hooks import Agreement, Checkpoints, Metrics, ProgressBar
+from pretrain.engine.life import Outcome, Run
+from pretrain.engine.metrics_log import METRICS, lines_until
+from pretrain.engine.processes import from_main, is_main, say, world_size
+from pretrain.images.loading import PathList
+from pretrain.training.config import PretrainConfig
+from pretrain.training.hooks import EpochFiles, FailureSignatures, UnreadableImages
+from pretrain.training.trainer import RANK_DEFINITION, PretrainTrainer
+
+PretrainRun = Run[PretrainConfig, PathList]
+
+
+def pretrain(run: PretrainRun, account: Account) -> dict[str, dict[str, float | None]]:
+    """Train to the end; return the last logged values. Errors: ``pretrain.engine.life``."""
+    config, paths = run.config, run.subject
+    torch.manual_seed(config.seed)  # the state is part of checkpoints; a fresh process begins anywhere
+    torch.backends.cudnn.benchmark = True  # all batches have one size
+    trainer = PretrainTrainer(config, paths, run.device)
+    signatures = FailureSignatures(say, warmup=round(config.warmup * trainer.iterations_per_epoch))
+    unreadable = UnreadableImages(say)
+    agreement = Agreement(lambda done: done % trainer.iterations_per_epoch == 0, config.checkpoint_minutes)
+    trainer.register_hooks([agreement, signatures, unreadable])
+    start = resume(run, account, trainer)
+    announce(run, trainer, start)
+    account.details |= {"images": len(paths), "effective_rank_definition": RANK_DEFINITION}
+    try:
+        if start >= trainer.max_iter:
+            account.nothing_to_do()
+        else:
+            trainer.register_hooks(main_hooks(run, account, trainer))
+            trainer.train(start, trainer.max_iter)
+    finally:
+        account.details |= {"warnings": signatures.found, "unreadable": sorted(unreadable.paths)}
+    if is_main():
+        say(f"done: {run.output / LAST}")
+    return {"pretrain": last_values(run.output)}
+
+
+def resume(run: PretrainRun, account: Account, trainer: PretrainTrainer) -> int:
+    """Load the folder's last checkpoint, if any, on every process; return the iteration to go on with."""
+    content = from_main(lambda: last_checkpoint(run))
+    if content is None:
+        return 0
+    account.seconds_before = content["seconds"]
+    return trainer.load_state(content)
+
+
+def main_hooks(run: PretrainRun, account: Account, trainer: PretrainTrainer) -> list[Any]:
+    """Return the hooks of the main process, which writes and shows; none for the others."""
+    if not is_main():
+        return []
+    also = {"identity": run.identity, "config": to_dict(run.config)}
+    files = EpochFiles(run.output, trainer)
+    what = f"{run.config.method}, {run.config.epochs} epochs"
+    return [Metrics(run.output), ProgressBar(what), Checkpoints(run.output, account, also, before=files)]
+
+
+def last_checkpoint(run: PretrainRun) -> dict[str, Any] | None:
+    """Return the content of the folder's last checkpoint, None when there is none.
+
+    Raises ``UserError`` when it is damaged or belongs to another run.
+    """
+    path = run.output / LAST
+    if not path.is_file():
+        return None
+    try:
+        content = load_checkpoint(path)
+    except UserError as error:
+        raise UserError(
+            f"{error} Remove it to begin anew, or put a kept checkpoint of this run in its place."
+        ) from None
+    if content.get("identity") != run.identity:
+        raise UserError(
+            f"{path} is of another run than its folder; remove it to begin anew, or put the right one back."
+        )
+    if "watch" in content:  # what hooks remembered, as earlier versions wrote it
+        watch = content.pop("watch")
+        content["hooks"] = {
+            "UnreadableImages": {"paths": watch["unreadable"]},
+            "FailureSignatures": watch["signatures"],
+        }
+    return content
+
+
+def announce(run: PretrainRun, trainer: PretrainTrainer, start: int) -> None:
+    """Say what will run and write the resolved config beside the outputs, on the main process."""
+    if not is_main():
+        return
+    config = run.config
+    write_text(run.output / "config.yaml", to_yaml(config))
+    if config.data is None:
+        say("no --data given: training on the embedded photographs, with sizes that suit a CPU (recipes/embedded.yaml)")
+    say(
+        f"{config.method}, {config.arch}, {len(run.subject):,} images of {config.image_size} px, "
+        f"{config.epochs} epochs of {trainer.iterations_per_epoch} iterations, batch {config.batch_size} "
+        f"on {world_size()} process(es), {config.precision} on {trainer.device.type}\n"
+        f"lr {config.lr:g} x {config.batch_size}/256 = {config.scaled_lr:g}, warm-up {config.warmup:g} epochs\n"
+        f"output {run.output}"
+    )
+    if start >= trainer.max_iter:
+        say("this run is complete already; nothing to do")
+    elif start:
+        say(f"continuing at iteration {start} of {trainer.max_iter} (epoch {start / trainer.iterations_per_epoch:g})")
+
+
+def last_values(output: Path) -> dict[str, float | None]:
+    """Return the last line of metrics.json without its position, nothing when there is none."""
+    lines = lines_until(output / METRICS, sys.maxsize)
+    values = json.loads(lines[-1]) if lines else {}
+    return {key: value for key, value in values.items() if key not in ("iteration", "epoch")}
+
+
+def describe(run: PretrainRun, outcome: Outcome) -> dict[str, Any]:
+    """Return the fields of the record that belong to pre-training."""
+    config, last = run.config, run.output / LAST
+    there = last.is_file()
+    return {
+        "method": config.method,
+        "epochs": load_checkpoint(last)["epoch"] if there else 0,
+        "total_epochs": config.epochs,
+        "weights_sha256": sha256_of_file(last) if there else None,
+        "data": "embedded" if config.data is None else Path(config.data).resolve().name,
+        "details": outcome.details,
+    }
