@@ -3,7 +3,7 @@
 from detectron2.utils.events import EventStorage
 
 from tests.bench.timing import interleaved
-from transfer.checkpoints.initialisation import resolve_weights
+from transfer.checkpoints.weights import resolve_weights
 from transfer.datasets.dataset import open_data
 from transfer.detection.model import build_detector, load_weights
 from transfer.detection.trainer import DetectionTrainer

@@ -1,115 +1,23 @@
 """Classification as users call it: weights, records, exit codes."""
 
-import dataclasses
 import json
 import subprocess
 import sys
 
 import pytest
-import torch
 from PIL import Image
-from safetensors.torch import save_file
 
 from benchmark.core.errors import RunFailed, UserError
 from benchmark.core.folder import ROOT
 from benchmark.records.record import RunRecord
-from pretrain.engine.checkpoint import export_backbone, save_checkpoint
-from pretrain.networks.encoder import Branches, untrained_backbone
-from tests.transfer.checkpoints.layout_files import light
 from tests.transfer.probing.image_folders import coloured
 from transfer import classify
-from transfer.checkpoints.resnet import detectron2_name
-from transfer.checkpoints.weights import make_backbone, read_weights
-from transfer.convert import convert_checkpoint
 from transfer.probing.config import PROTOCOL_KEYS, ClassifyConfig
 
 
 @pytest.fixture
 def folder(tmp_path):
     return coloured(tmp_path)
-
-
-# --- Weights ------------------------------------------------------------------------------------------------------
-
-
-def a_checkpoint(path, branches):
-    content = {"model": branches.state_dict(), "method": "kernel_ssl", "epoch": 3, "total_epochs": 5}
-    save_checkpoint(path, content | {"iteration": 30, "optimizer": {}, "rng": torch.get_rng_state(), "config": {}})
-    return path
-
-
-def test_our_checkpoints_give_either_branch_and_the_export_its_own(tmp_path):
-    branches = Branches("resnet18", 16, 16, 8, seed=4)
-    with torch.no_grad():
-        branches.momentum_encoder.conv1.weight.add_(1)
-    path = a_checkpoint(tmp_path / "checkpoint.pth", branches)
-    online, momentum = (read_weights(str(path), branch=branch) for branch in ("online", "momentum"))
-    assert (online.arch, online.method, online.epochs, online.total_epochs) == ("resnet18", "kernel_ssl", 3, 5)
-    assert torch.equal(momentum.state["conv1.weight"], online.state["conv1.weight"] + 1)
-    random = read_weights("random", arch="resnet18", seed=4)
-    assert all(torch.equal(online.state[name], tensor) for name, tensor in random.state.items())
-    assert random.epochs == 0
-    assert random.sha256 != read_weights("random", arch="resnet18", seed=5).sha256
-    pixels = torch.randn(2, 3, 32, 32)
-    assert torch.equal(make_backbone(online)(pixels), branches.encoder.eval()(pixels))
-
-    about = {"method": "kernel_ssl", "epoch": 3, "total_epochs": 5, "branch": "online"}
-    export_backbone(tmp_path / "backbone.safetensors", branches.encoder.state_dict(), about)
-    export = read_weights(str(tmp_path / "backbone.safetensors"))
-    assert (export.method, export.epochs, export.total_epochs) == ("kernel_ssl", 3, 5)
-    assert all(torch.equal(online.state[name], tensor) for name, tensor in export.state.items())
-    with pytest.raises(UserError, match="holds the online branch only"):
-        read_weights(str(tmp_path / "backbone.safetensors"), branch="momentum")
-
-
-def test_a_checkpoint_that_lacks_a_tensor_is_refused(tmp_path):
-    branches = Branches("resnet18", 16, 16, 8, seed=0)
-    del branches.encoder.layer3[1].conv2
-    with pytest.raises(UserError, match="exactly the tensors of resnet18 or resnet50"):
-        read_weights(str(a_checkpoint(tmp_path / "checkpoint.pth", branches)))
-
-
-def test_foreign_checkpoints_and_converted_files(tmp_path):
-    state = untrained_backbone(seed=3)
-    torch.save(state, tmp_path / "plain.pth")
-    moco = {"state_dict": {f"module.encoder_q.{name}": tensor for name, tensor in state.items()}, "epoch": 200}
-    torch.save(moco, tmp_path / "moco.pth")
-    torch.save(convert_checkpoint(tmp_path / "moco.pth"), tmp_path / "converted.pth")
-    found = {name: read_weights(str(tmp_path / f"{name}.pth")) for name in ("plain", "moco", "converted")}
-    for weights in found.values():
-        assert weights.arch == "resnet50"
-        assert all(torch.equal(weights.state[k], v) for k, v in state.items() if "num_batches" not in k)
-        make_backbone(weights)
-    assert (found["moco"].method, found["moco"].epochs) == ("moco", 200)
-    assert found["converted"] == dataclasses.replace(found["moco"], state=found["converted"].state)
-    assert read_weights(f"torchvision:{tmp_path / 'plain.pth'}").method == "supervised-torchvision"
-
-
-def test_weights_that_want_another_kind_of_input_are_refused(tmp_path):
-    path = tmp_path / "R-50.pth"
-    state = untrained_backbone()
-    theirs = {detectron2_name(name): state[name] for name in state if not name.endswith("num_batches_tracked")}
-    torch.save({"model": theirs, "__author__": "somebody", "matching_heuristics": True}, path)
-    with pytest.raises(UserError, match="a file of Detectron2"):
-        read_weights(str(path))
-    assert read_weights(str(path), layout="detectron2").arch == "resnet50"
-    for spec in ("msra:R-50.pkl", "detectron2-random"):
-        with pytest.raises(UserError, match="for detectors only"):
-            read_weights(spec)
-
-
-@pytest.mark.parametrize("content", [{}, {"model": None}, {"model": {"encoder.conv1.weight": torch.ones(3)}}])
-def test_a_checkpoint_like_ours_without_what_ours_have(content, tmp_path):
-    torch.save({"format_version": 1, **content}, tmp_path / "file.pth")
-    with pytest.raises(UserError, match="holds no ResNet-50"):
-        read_weights(str(tmp_path / "file.pth"))
-
-
-def test_an_export_like_ours_whose_epochs_are_no_numbers(tmp_path):
-    told = {"method": "m", "epoch": "x", "total_epochs": "2", "branch": "online"}
-    state = {name: tensor.contiguous() for name, tensor in light(0).items()}
-    save_file(state, tmp_path / "file.safetensors", metadata=told)
-    assert read_weights(str(tmp_path / "file.safetensors")).epochs is None
 
 
 # --- The command --------------------------------------------------------------------------------------------------

@@ -14,7 +14,7 @@ from benchmark.records.record import RunRecord
 from pretrain.networks.encoder import untrained_backbone
 from tests.transfer.runs import coco_root, flags, start, voc_root
 from transfer import coco, voc
-from transfer.checkpoints.resnet import detectron2_name
+from transfer.checkpoints.detectron2_form import detectron2_name
 from transfer.detection.batches import STATISTICS
 from transfer.detection.config import DetectionConfig
 from transfer.detection.finetune import DETECTOR, PICTURE, PREDICTIONS, RESULT, build

@@ -25,8 +25,11 @@ from tests.transfer.checkpoints.layout_files import (
     with_projector,
     without_head,
 )
+from transfer.checkpoints.conversion import convert_checkpoint
+from transfer.checkpoints.detectron2_form import AUTHOR
+from transfer.checkpoints.inspection import inspect_file
 from transfer.checkpoints.layouts import BY_NAME, LAYOUTS
-from transfer.convert import AUTHOR, convert_checkpoint, inspect_file, main
+from transfer.convert import main
 
 ONLINE, MOMENTUM = light(0), light(1)
 MOCO = FILES["moco"][1](ONLINE, MOMENTUM)
@@ -217,12 +220,19 @@ def test_nothing_in_it(content, likeness, tmp_path):
 
 @pytest.mark.parametrize(
     ("name", "likeness"),
-    [("resnet18", "ResNet-18"), ("resnet101", "ResNet-101"), ("wide_resnet50_2", "a wide or grouped ResNet-50")],
+    [("resnet34", "ResNet-34"), ("resnet101", "ResNet-101"), ("wide_resnet50_2", "a wide or grouped ResNet-50")],
 )
 def test_another_resnet_is_named(name, likeness, tmp_path):
     state = getattr(torchvision.models, name)().state_dict()
     with pytest.raises(UserError, match=f"it looks like torchvision.* with {likeness}"):
         convert_checkpoint(saved(state, tmp_path))
+
+
+def test_a_whole_resnet18_is_named_and_no_detectron2_file(tmp_path):
+    path = saved(torchvision.models.resnet18().state_dict(), tmp_path)
+    with pytest.raises(UserError, match=r"holds a ResNet-18, and only a ResNet-50 becomes Detectron2 weights"):
+        convert_checkpoint(path)
+    assert "100 of 100, all shapes right" in inspect_file(path, branch="online", layout=None, trust=False)
 
 
 def test_a_vision_transformer_is_named(tmp_path):
@@ -368,10 +378,10 @@ def test_inspect_of_files_that_cannot_be_converted(tmp_path, capsys):
 
 
 def test_inspect_tells_likeness_and_epochs_of_what_is_refused(tmp_path, capsys):
-    small = torchvision.models.resnet18().state_dict()
+    small = torchvision.models.resnet34().state_dict()
     assert main([str(saved({"epoch": 7, "state_dict": under("module.encoder_k.", small)}, tmp_path)), "--inspect"]) == 0
     told = capsys.readouterr().out
-    assert "it looks like MoCo v1 / v2 with ResNet-18" in told
+    assert "it looks like MoCo v1 / v2 with ResNet-34" in told
     assert "refused: " in told
     assert "has no online branch" in told
     assert "method          moco\nepoch           7\ntotal epochs    unknown" in told

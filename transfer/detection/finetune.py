@@ -13,7 +13,7 @@ from benchmark.core.files import write_json, write_text
 from benchmark.core.options import to_yaml
 from pretrain.engine.failures import Diverged
 from pretrain.engine.processes import from_main, is_main, say, wait_for_all
-from transfer.convert import AUTHOR
+from transfer.checkpoints.detectron2_form import AUTHOR
 from transfer.detection.hooks import Checkpoints, FiniteWeights, Metrics, Progress
 from transfer.detection.model import build_detector, load_weights, norm_kinds
 from transfer.detection.recording import DetectionDiverged, Outcome

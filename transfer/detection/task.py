@@ -6,10 +6,12 @@ from typing import Any
 
 import torch
 
+from benchmark.core.errors import UserError
 from benchmark.core.folder import RESULTS, run_key
 from benchmark.core.options import to_dict, to_yaml
 from pretrain.engine.processes import world_size
-from transfer.checkpoints.initialisation import Initialisation, resolve_detector, resolve_weights
+from transfer.checkpoints.backbone import Backbone, Detector
+from transfer.checkpoints.weights import resolve_detector, resolve_weights
 from transfer.datasets.dataset import DetectionData, open_data
 from transfer.detection.config import NOT_IDENTITY, DetectionConfig
 from transfer.protocols.description import describe
@@ -24,7 +26,7 @@ class Task:
     """What a run works on, resolved: config, initial weights, data, effective protocol, and who it is."""
 
     config: DetectionConfig
-    initialisation: Initialisation
+    initialisation: Backbone | Detector
     data: DetectionData
     protocol: Protocol
     device: torch.device
@@ -33,7 +35,7 @@ class Task:
     @property
     def method(self) -> str:
         """Name of the pre-training method: by the file's own account, else the file's name."""
-        return self.initialisation.method or Path(self.config.weights).stem
+        return self.initialisation.name(self.config.weights)
 
     @property
     def output(self) -> Path:
@@ -49,19 +51,22 @@ def prepare(kind: str, config: DetectionConfig, device: torch.device) -> Task:
     return Task(config, initialisation, data, protocol, device, identity_of(config, initialisation, data, protocol))
 
 
-def find_weights(config: DetectionConfig) -> Initialisation:
+def find_weights(config: DetectionConfig) -> Backbone | Detector:
     """Read what --weights names: initial weights, or with --eval-only a whole detector."""
     if config.eval_only:
         return resolve_detector(config.weights, trust=config.trust)
-    return resolve_weights(
+    found = resolve_weights(
         config.weights, branch=config.branch, layout=config.layout, trust=config.trust, seed=config.seed
     )
+    if found.arch != "resnet50":
+        raise UserError(f"{config.weights} holds a ResNet-18, and the detectors here are built on a ResNet-50.")
+    return found
 
 
 def resolve(
     kind: str,
     config: DetectionConfig,
-    initialisation: Initialisation,
+    initialisation: Backbone | Detector,
     data: DetectionData,
     device: torch.device,
     lr: float | None = None,
@@ -84,7 +89,7 @@ def resolve(
 
 
 def identity_of(
-    config: DetectionConfig, initialisation: Initialisation, data: DetectionData, protocol: Protocol
+    config: DetectionConfig, initialisation: Backbone | Detector, data: DetectionData, protocol: Protocol
 ) -> dict[str, Any]:
     """Return what makes a run this run: settings, protocol, the bytes of weights and data, number of processes."""
     settings = {key: value for key, value in to_dict(config).items() if key not in NOT_IDENTITY}

@@ -13,8 +13,8 @@ from benchmark.core.folder import RESULTS, claim, run_key
 from benchmark.core.options import to_dict, to_yaml
 from benchmark.records.record import RECORDS, RunRecord
 from pretrain.engine.processes import choose_device
-from transfer.checkpoints.weights import make_backbone
 from transfer.probing.config import ClassifyConfig
+from transfer.probing.encoder import make_encoder
 from transfer.probing.features import Features, LabelledImages, extract, read_features, write_features
 from transfer.probing.measure import measure
 from transfer.probing.task import ProbeTask, plan, prepare
@@ -55,7 +55,7 @@ def run(task: ProbeTask, device: torch.device) -> None:
         raise
     path = record(task, "completed", metrics, time.monotonic() - began, device, details)
     write_json(task.output / METRICS, metrics)
-    print(f"{task.weights.method}, epoch {task.weights.epochs}, on {task.data} ({len(test.labels)} test images):")
+    print(f"{task.method}, epoch {task.weights.epoch}, on {task.data} ({len(test.labels)} test images):")
     for name, values in metrics.items():
         print(f"  {name:9}" + ", ".join(f"{key} {value:.4g}" for key, value in values.items()))
     print(f"record {path}")
@@ -68,7 +68,7 @@ def kept_features(task: ProbeTask, images: LabelledImages, device: torch.device)
     found = read_features(path)
     if found is None:
         found = extract(
-            make_backbone(task.weights),
+            make_encoder(task.weights),
             images,
             size=config.size,
             batch=config.forward_batch,
@@ -95,8 +95,8 @@ def record(
         id=f"classification-{run_key(task.identity)}",
         kind="classification",
         status=status,
-        method=weights.method,
-        epochs=weights.epochs,
+        method=task.method,
+        epochs=weights.epoch,
         total_epochs=weights.total_epochs,
         branch=weights.branch,
         weights_sha256=weights.sha256,

@@ -8,8 +8,10 @@ from benchmark.core.files import sha256_of
 from benchmark.core.folder import RESULTS, run_key
 from benchmark.core.options import to_dict, to_yaml
 from benchmark.embedded.composer import ensure_classification
-from transfer.checkpoints.weights import Weights, read_weights
+from transfer.checkpoints.backbone import Backbone
+from transfer.checkpoints.weights import resolve_weights
 from transfer.probing.config import NOT_IDENTITY, ClassifyConfig
+from transfer.probing.encoder import check_for_classification
 from transfer.probing.features import LabelledImages, find_splits
 from transfer.probing.probe import ProbeSettings
 
@@ -21,13 +23,18 @@ class ProbeTask:
     """What a run works on, resolved: config, weights, both splits, classes, and the two keys made of them."""
 
     config: ClassifyConfig
-    weights: Weights
+    weights: Backbone
     train: LabelledImages
     test: LabelledImages
     classes: list[str]
     data: str
     identity: dict[str, Any]
     features_key: str
+
+    @property
+    def method(self) -> str:
+        """Name of the pre-training method: by the file's own account, else the file's name."""
+        return self.weights.name(self.config.weights)
 
     @property
     def output(self) -> Path:
@@ -43,7 +50,7 @@ class ProbeTask:
 
 def prepare(config: ClassifyConfig) -> ProbeTask:
     """Find and check everything that the run needs. Raises ``UserError``."""
-    weights = read_weights(
+    weights = resolve_weights(
         config.weights,
         branch=config.branch,
         arch=config.arch,
@@ -51,6 +58,7 @@ def prepare(config: ClassifyConfig) -> ProbeTask:
         layout=config.layout,
         trust=config.trust,
     )
+    check_for_classification(weights, config.weights)
     if config.data is None:
         root, data = ensure_classification(size=EMBEDDED_SIZE), "embedded"
     else:
@@ -75,7 +83,7 @@ def plan(task: ProbeTask) -> str:
             to_yaml(config).rstrip(),
             "",
             f"would write {task.output}",
-            f"weights     {weights.method}, {weights.arch}, epoch {weights.epochs} of {weights.total_epochs}, branch "
+            f"weights     {task.method}, {weights.arch}, epoch {weights.epoch} of {weights.total_epochs}, branch "
             f"{weights.branch}, sha256 {weights.sha256[:12]}",
             f"data        {n:,} training and {len(task.test.paths):,} test images ({task.test.name}), "
             f"{len(task.classes)} classes, crops of {config.size} px",

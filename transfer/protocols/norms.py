@@ -5,7 +5,7 @@ from operator import attrgetter
 from detectron2.config import CfgNode
 
 from benchmark.core.errors import UserError, check_choice
-from transfer.checkpoints.initialisation import DETECTRON2_RANDOM, RANDOM
+from transfer.checkpoints.weights import DETECTRON2_RANDOM, RANDOM
 
 NORM_OF = {
     "MODEL.RESNETS.NORM": "backbone",
@@ -20,7 +20,7 @@ SYNCHRONISED = ("SyncBN", "naiveSyncBN")  # two words for statistics over the wh
 def check_norms(cfg: CfgNode, family: str, device: str) -> None:
     """Raise ``UserError`` for a norm that does not exist, cannot run on `device`, or would freeze untrained weights.
 
-    `family` is that of the weights, see ``Initialisation``.
+    `family` is that of the weights, see ``backbone.Provenance``.
     """
     for key in NORM_OF:
         if (norm := attrgetter(key)(cfg)) or key == "MODEL.RESNETS.NORM":  # the other places may go without

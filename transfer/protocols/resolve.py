@@ -12,7 +12,7 @@ from detectron2.config import CfgNode, get_cfg
 
 import transfer.detection.model  # noqa: F401 - registers the head that the C4 protocols name
 from benchmark.core.errors import UserError
-from transfer.checkpoints.initialisation import InputConvention
+from transfer.checkpoints.convention import InputConvention
 from transfer.protocols.batch_rule import rescale_batch
 from transfer.protocols.checks import check_run, check_schedule
 from transfer.protocols.comparable import protocol_hash
@@ -78,7 +78,7 @@ def resolve_protocol(
 
     Args:
         name: one of ``PROTOCOLS`` or the path of a YAML file, such as a config written beside a run's outputs.
-        family, convention: of the weights, see ``initialisation.Initialisation``.
+        family, convention: of the weights, see ``backbone.Provenance``.
         world_size: processes that train together.
         device: ``cpu`` or ``cuda``.
         ims_per_batch: images in a batch over all processes; None: the protocol's.

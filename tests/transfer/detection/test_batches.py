@@ -9,7 +9,7 @@ import torch
 
 from benchmark.core.errors import RunFailed
 from benchmark.embedded.composer import write_coco_split
-from transfer.checkpoints.initialisation import RGB
+from transfer.checkpoints.convention import RGB
 from transfer.datasets.dataset import open_data
 from transfer.detection.batches import STATISTICS, TrainingBatches, training_dicts, training_loader
 from transfer.protocols.resolve import resolve_protocol

@@ -18,7 +18,7 @@ from PIL import Image
 from benchmark.core.errors import RunFailed, UserError
 from benchmark.core.folder import ROOT
 from tests.transfer.checkpoints.layout_files import network, under
-from transfer.checkpoints.initialisation import MSRA_BGR, RGB
+from transfer.checkpoints.convention import MSRA_BGR, RGB
 from transfer.convert import convert_checkpoint
 from transfer.detection.model import (
     CAFFE2,

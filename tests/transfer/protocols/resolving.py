@@ -8,7 +8,7 @@ import torch
 from detectron2.solver import build_lr_scheduler, build_optimizer
 
 from benchmark.core.errors import UserError
-from transfer.checkpoints.initialisation import MSRA_BGR, RGB
+from transfer.checkpoints.convention import MSRA_BGR, RGB
 from transfer.protocols.norms import NORM_OF
 from transfer.protocols.resolve import resolve_protocol
 

@@ -162,7 +162,7 @@ def test_differs_from_detectron2s_own_config_in_the_listed_keys_alone(name):
 # Detectron2 builds each of them, in a process that imports the protocols and the builder alone.
 BUILD = """
 import json, sys
-from transfer.checkpoints.initialisation import RGB
+from transfer.checkpoints.convention import RGB
 from transfer.protocols.names import PROTOCOLS
 from transfer.protocols.resolve import resolve_protocol
 from transfer.detection.model import build_detector, norm_kinds

@@ -1,0 +1,114 @@
+"""From a checkpoint's path to the one ``Backbone`` in it, strictly, and to the file that Detectron2 loads."""
+
+import io
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from benchmark.core.errors import UserError
+from benchmark.core.files import sha256_of_file, write_bytes
+from transfer.checkpoints.backbone import Backbone, provenance_of_source
+from transfer.checkpoints.choice import AT, choose, likeness
+from transfer.checkpoints.detectron2_form import source_of_file
+from transfer.checkpoints.evidence import evidence, told_convention
+from transfer.checkpoints.finding import Candidate, Match
+from transfer.checkpoints.reading import Contents, read_file
+from transfer.checkpoints.resnet import ARCHITECTURES, expected_shapes
+from transfer.checkpoints.strictness import architecture, faults
+
+
+def convert_checkpoint(
+    path: str | Path, *, branch: str = "online", layout: str | None = None, trust: bool = False
+) -> dict[str, Any]:
+    """Convert a ResNet-50 checkpoint to what Detectron2 loads into C4 and FPN models alike.
+
+    Args:
+        path: a torch file, a Detectron2 pickle or safetensors; see ``reading.read_file``.
+        branch: ``online`` (student, query, base) or ``momentum`` (teacher, key, target).
+        layout: the name of a layout in ``layouts.LAYOUTS``, or ``at:ADDRESS``; None finds it.
+        trust: execute what the file's pickle asks for.
+
+    Returns:
+        ``{"model": 265 float32 tensors by Detectron2's name, "__author__", "matching_heuristics": True, "source"}``.
+        ``source`` has the attributes of ``backbone.Provenance``: ``epoch`` counts completed epochs by the file's own
+        account, ``dtype`` is the file's precision; what the file does not say is None. A file that was converted
+        before keeps its source.
+
+    Raises:
+        UserError: unreadable or unsafe, no or several backbones, no such branch or layout, tensors missing,
+            unexpected, misshaped, not floating point or not finite, or a ResNet-18.
+    """
+    backbone = read_backbone(path, branch=branch, layout=layout, trust=trust)
+    if backbone.arch == "resnet18":
+        raise UserError(f"{path} holds a ResNet-18, and only a ResNet-50 becomes Detectron2 weights here.")
+    return backbone.checkpoint
+
+
+def read_backbone(
+    path: str | Path, *, branch: str = "online", layout: str | None = None, trust: bool = False
+) -> Backbone:
+    """Read the one backbone that was asked for, a ResNet-50 or a ResNet-18; see ``convert_checkpoint``."""
+    path = Path(path)
+    contents = read_file(path, trust=trust)
+    match = choose(contents, path, branch, layout)
+    check_tensors(match, path, contents)
+    candidate = match.candidate
+    tensors = {name: candidate.tensors[name].detach().float() for name in candidate.tensors}
+    return Backbone(tensors=tensors, **provenance(contents, match, path))
+
+
+def check_tensors(match: Match, path: Path, contents: Contents) -> None:
+    """Raise ``UserError`` with everything that is wrong unless the backbone has exactly a ResNet's tensors."""
+    found = faults(match.candidate)
+    if found:
+        name = match.layout.name if match.layout else "unknown"
+        arch = architecture(match.candidate)
+        raise UserError(
+            f"{path} (layout {name}, under {match.candidate.title}) does not hold the {len(expected_shapes(arch))} "
+            f"tensors of a {ARCHITECTURES[arch]} backbone: {'; '.join(found)}; it looks like "
+            f"{likeness(contents, match)}."
+        )
+
+
+def provenance(contents: Contents, match: Match, path: Path) -> dict[str, Any]:
+    """Return the attributes of ``backbone.Provenance`` for a backbone found in a file."""
+    before = source_of_file(contents.content)
+    if before is not None:
+        known = provenance_of_source(before)
+        known |= {"branch": match.branch, "sha256": known["sha256"] or sha256_of_file(path)}
+        return known | {"arch": architecture(match.candidate), "convention": told_convention(contents, match)}
+    return {
+        "sha256": sha256_of_file(path),
+        "layout": match.layout.name if match.layout else AT + match.candidate.address,
+        "branch": match.branch,
+        "arch": architecture(match.candidate),
+        "dtype": precisions([match.candidate]),
+        "convention": told_convention(contents, match),
+        **evidence(contents, match),
+    }
+
+
+def precisions(candidates: list[Candidate]) -> str:
+    """Return the precisions of the tensors, such as ``float16``."""
+    return ", ".join(sorted({str(t.dtype).removeprefix("torch.") for c in candidates for t in c.tensors.values()}))
+
+
+def write_converted(path: str | Path, content: dict[str, Any], *, overwrite: bool) -> bool:
+    """Write a converted file atomically; False when these very bytes are there already.
+
+    Raises ``UserError`` if something else is there and `overwrite` is False.
+    """
+    path, buffer = Path(path), io.BytesIO()
+    torch.save(content, buffer)
+    try:
+        if path.is_dir():
+            raise UserError(f"{path} is a folder; give --output the name of a file.")
+        if path.exists() and not overwrite:
+            if path.read_bytes() == buffer.getvalue():
+                return False
+            raise UserError(f"{path} holds something else; choose another --output or give --overwrite.")
+        write_bytes(path, buffer.getvalue())
+    except OSError as error:
+        raise UserError(f"{path} cannot be written ({error.strerror}); choose another --output.") from None
+    return True
