@@ -1,173 +1,172 @@
-"""RunRecord: the one schema that every run writes and the only thing, beside published.csv, that a report reads."""
+"""RunRecord: the one schema that every run writes and the only thing, beside published.csv, that a report reads.
 
-import dataclasses
-import json
+The schema is strict: a field has one kind of value, an unknown field is refused, and what is absent is null, never 0
+or -1. ``docs/record.schema.json`` is the same schema for other programs. Records of version 1 stay readable
+(``content.py``).
+"""
+
 import math
-from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from benchmark.core import provenance
 from benchmark.core.errors import UserError
 from benchmark.core.files import write_json
 from benchmark.core.folder import RESULTS
+from benchmark.records.content import SCHEMA_VERSION, problem_of, read_content
 
-SCHEMA_VERSION = 1
-KINDS = ("pretrain", "detection", "classification")
-STATUSES = ("completed", "diverged", "failed")
 RECORDS = RESULTS / "records"
+
+Kind = Literal["pretrain", "detection", "classification", "imported"]
+Status = Literal["completed", "diverged", "failed"]
+Source = Literal["file", "zoo", "stated"]  # how something about the weights is known: see RunRecord
+MAX_NUMBER = 1e30  # of a metric: sums of squares of larger ones are no longer numbers
+PERCENT_TASKS = ("bbox", "segm", "keypoints")
+_NUMBERS_OF_DETAILS = ("lr", "lr_at_end", "iteration", "fraction")
+
+
+def _file_name(text: Any) -> Any:
+    """Refuse an id that cannot be the name of a file in the folder of records."""
+    if isinstance(text, str) and (not text or "/" in text or "\\" in text or "\0" in text or text[0] == "."):
+        raise ValueError("it cannot be the name of a file")
+    return text
+
+
+def _number(value: Any) -> Any:
+    """Refuse what is not a number that a table can hold; pydantic's strict float lets a bool pass as 1.0."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise ValueError("it is not a number, and a missing value is null")
+    if not (math.isfinite(value) and abs(value) <= MAX_NUMBER):
+        raise ValueError("it is not a finite number of usual size, and a missing value is null")
+    return float(value)
+
+
+Name = Annotated[str, Field(min_length=1, max_length=300)]
+Hash = Annotated[str, Field(max_length=128)]
+Epochs = Annotated[int, Field(ge=0, le=10**9)]
+Metric = Annotated[float, BeforeValidator(_number)]
+Seconds = Annotated[float, BeforeValidator(_number), Field(ge=0)]
+Seed = Annotated[int, Field(ge=0, lt=2**64)]
 
 
 def _now() -> str:
     return datetime.now(timezone.utc).isoformat(timespec="seconds")
 
 
-@dataclass(frozen=True)
-class RunRecord:
-    """What one run was and what it gave. Absent values are None, never 0 or -1.
+class RunRecord(BaseModel):
+    """What one run was and what it gave. What is absent is None, never 0 or -1.
 
-    Attributes:
-        id: unique name; also the file's name, ``<id>.json``.
-        kind: pretrain, detection or classification.
-        status: completed, diverged (``details`` has iteration and lr) or failed.
-        method: pre-training method, ``kernel_ssl`` say, or the init family (``random``, ``detectron2-random``).
-        epochs: epochs of pre-training that the weights have had (the checkpoint's own metadata); 0 untrained.
-        total_epochs: length that the pre-training's schedule was made for, in epochs.
-        branch: ``online`` or ``momentum``; None where there is none.
-        weights_sha256: of the weights file that was fine-tuned, 64 hexadecimal digits.
-        protocol: name of the protocol; protocol_hash: of its effective settings without seed and paths.
-        data: name of the data set, ``embedded`` or ``coco`` say.
-        overrides: settings that differ from the protocol, as given.
-        seed: of the run. Detectron2 does not promise equal results for equal seeds.
-        metrics: ``{task: {metric: value}}`` with task bbox, segm, pretrain, ...; AP in percent.
-        duration_seconds: wall time, all resumed parts together.
-        hardware, versions, git_commit, config_hash: provenance.
-        config: the resolved config as it was written beside the outputs.
-        details: what belongs to the kind (lr and how it was chosen, norm, image ids of a fraction, diverged_at ...).
-        created: UTC time of writing, ISO 8601.
+    ``method_source`` and ``epochs_source`` say how method and epochs of the weights are known: ``file`` (the
+    checkpoint's own account), ``zoo`` (the catalogue of published checkpoints, by the file's hash), ``stated`` (by the
+    person who started the run); null in records of version 1 and where there is nothing to know.
+
+    Raises ``pydantic.ValidationError``, a ``ValueError``, for a value that a field cannot have.
     """
 
-    id: str
-    kind: str
-    status: str
-    method: str
-    seed: int
-    metrics: dict[str, dict[str, float | None]]
-    duration_seconds: float
-    epochs: int | None = None
-    total_epochs: int | None = None
-    branch: str | None = None
-    weights_sha256: str | None = None
-    protocol: str | None = None
-    protocol_hash: str | None = None
-    data: str | None = None
-    overrides: dict[str, Any] = field(default_factory=dict)
-    hardware: dict[str, Any] = field(default_factory=dict)
-    versions: dict[str, str] = field(default_factory=provenance.versions)
-    git_commit: str | None = field(default_factory=provenance.git_commit)
-    config_hash: str | None = None
-    config: dict[str, Any] = field(default_factory=dict)
-    details: dict[str, Any] = field(default_factory=dict)
-    created: str = field(default_factory=_now)
-    schema_version: int = SCHEMA_VERSION
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True, use_attribute_docstrings=True)
 
-    def __post_init__(self) -> None:
-        problem = _problem(self)
-        if problem:
-            raise ValueError(problem)
+    id: Annotated[str, Field(min_length=1, max_length=200), BeforeValidator(_file_name)]
+    """Unique name of the run; also the file's name, ``<id>.json``."""
+    kind: Kind
+    """What was run; ``imported`` is somebody else's run, read from its log."""
+    status: Status
+    """``diverged``: ``details`` has iteration and lr; ``failed``: ``details`` has the reason."""
+    method: Name
+    """Pre-training method of the weights, ``kernel_ssl`` say, or the family (``random``, ``detectron2-random``)."""
+    seed: Seed | None
+    """Seed of this run (null only where ``kind`` is ``imported``). Detectron2 does not promise equal results for equal
+    seeds."""
+    metrics: dict[Name, dict[Name, Metric | None]]
+    """``{task: {metric: value}}`` with task bbox, segm, pretrain, linear ...; AP and accuracies in percent."""
+    duration_seconds: Seconds | None
+    """Wall time in seconds, all resumed parts together (null only where ``kind`` is ``imported``)."""
+    method_source: Source | None = None
+    """How ``method`` is known."""
+    epochs: Epochs | None = None
+    """Epochs of pre-training that the weights have had; 0 for untrained ones, null where nobody knows."""
+    epochs_source: Source | None = None
+    """How ``epochs`` is known."""
+    total_epochs: Epochs | None = None
+    """Epochs that the pre-training's schedule was made for."""
+    branch: Literal["online", "momentum"] | None = None
+    """Which encoder of the checkpoint; null where there is one only."""
+    weights_sha256: Hash | None = None
+    """SHA-256 of the backbone's tensors, which two equal runs share."""
+    file_sha256: Hash | None = None
+    """SHA-256 of the weights' file, by which the catalogue knows published checkpoints."""
+    pretrain_seed: Seed | None = None
+    """Seed of the pre-training that made the weights; null where nobody knows."""
+    protocol: Name | None = None
+    """Name of the protocol, such as ``coco-c4-1x``."""
+    protocol_hash: Hash | None = None
+    """SHA-256 of the protocol's effective settings, without seed, paths, device and learning rate."""
+    data: Name | None = None
+    """Name of the data set, ``embedded`` or ``coco`` say."""
+    overrides: dict[Name, Any] = Field(default_factory=dict)
+    """Settings that differ from the protocol, as given."""
+    hardware: dict[Name, Any] = Field(default_factory=dict)
+    """``device``, ``name``, ``processes`` and ``cpu_cores``."""
+    versions: dict[Name, Annotated[str, Field(max_length=300)]] = Field(default_factory=provenance.versions)
+    """Versions of Python and of the packages that decide a result."""
+    git_commit: Annotated[str, Field(max_length=300)] | None = Field(default_factory=provenance.git_commit)
+    """Commit of the project, with ``+changes`` when tracked files differed."""
+    config_hash: Hash | None = None
+    """SHA-256 of ``config``."""
+    config: dict[str, Any] = Field(default_factory=dict)
+    """The resolved options as they were written beside the outputs."""
+    details: dict[str, Any] = Field(default_factory=dict)
+    """What belongs to the kind: lr and how it was chosen, norm, ids of the images of a fraction, reason ..."""
+    created: Annotated[str, Field(max_length=100)] | None = Field(default_factory=_now)
+    """UTC time of writing, ISO 8601."""
+    schema_version: Literal[2] = SCHEMA_VERSION
+    """Version of this schema."""
+
+    @model_validator(mode="after")
+    def _check_together(self) -> "RunRecord":
+        """Check what one field asks of another."""
+        if self.kind == "detection" and not self.protocol:
+            raise ValueError("a detection record needs its protocol")
+        if self.kind != "imported" and (self.seed is None or self.duration_seconds is None):
+            raise ValueError("seed and duration_seconds may be null in imported records only")
+        for name in _NUMBERS_OF_DETAILS:
+            value = self.details.get(name)
+            if value is not None:
+                try:
+                    _number(value)
+                except ValueError:
+                    raise ValueError(f"details.{name} is {value!r:.60}, not a number or null") from None
+        for task in PERCENT_TASKS:
+            for metric, value in self.metrics.get(task, {}).items():
+                if value is not None and not 0 <= value <= 100:
+                    raise ValueError(f"metrics.{task}.{metric} is {value:g}, which is not a percentage")
+        return self
+
+    @property
+    def gpu_hours(self) -> float:
+        """Wall hours times processes: GPU hours on a machine with GPUs, hours of processes on a CPU."""
+        processes = self.hardware.get("processes")
+        count = processes if isinstance(processes, int) and processes > 0 else 1
+        return (self.duration_seconds or 0.0) / 3600 * count
 
     def write(self, folder: str | Path = RECORDS) -> Path:
         """Write ``<folder>/<id>.json`` atomically (an earlier record of the same run is replaced); return its path."""
         path = Path(folder) / f"{self.id}.json"
-        write_json(path, dataclasses.asdict(self))
+        write_json(path, self.model_dump())
         return path
 
     @classmethod
     def read(cls, path: str | Path) -> "RunRecord":
-        """Read a record. Raises ``UserError`` naming the file and the field when it is no valid record."""
+        """Read a record. Raises ``UserError`` naming the file and the field when it is not a valid record."""
+        path = Path(path)
         try:
-            content = json.loads(Path(path).read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
-            raise UserError(f"{path} cannot be read as a record ({error}); remove or mend it.") from None
-        if not isinstance(content, dict):
-            raise UserError(f"{path} is no record: it holds a {type(content).__name__}; remove it.")
-        version = content.get("schema_version")
-        if version != SCHEMA_VERSION:
-            raise UserError(f"{path} has schema_version {version!r}, this version reads {SCHEMA_VERSION}; remove it.")
-        known = {f.name for f in dataclasses.fields(cls)}
-        required = {f.name for f in dataclasses.fields(cls) if not _has_default(f)}
-        if unknown := sorted(set(content) - known):
-            raise UserError(f"{path} has unknown fields {', '.join(unknown)}; remove or mend it.")
-        if missing := sorted(required - set(content)):
-            raise UserError(f"{path} lacks the fields {', '.join(missing)}; remove or mend it.")
-        try:
-            record = cls(**content)
-        except ValueError as error:
-            raise UserError(f"{path} is no valid record: {error}; remove or mend it.") from None
-        if record.id != Path(path).stem:
-            raise UserError(f"{path} is the record {record.id!r} under another name, a copy perhaps; remove it.")
+            record = cls.model_validate(read_content(path))
+        except ValidationError as error:
+            raise UserError(
+                f"{path} is not a valid record: {problem_of(error)}; correct it or move it away."
+            ) from None
+        if record.id != path.stem:
+            raise UserError(f"{path} is the record {record.id!r} under another name, a copy perhaps; move it away.")
         return record
-
-
-def _has_default(f: "dataclasses.Field[Any]") -> bool:
-    return f.default is not dataclasses.MISSING or f.default_factory is not dataclasses.MISSING
-
-
-# What JSON may hold in each field; ``details`` holds numbers under these names, which the report prints.
-_STRINGS = ("id", "kind", "status", "method", "created")
-_STRINGS_OR_NULL = ("branch", "weights_sha256", "protocol", "protocol_hash", "data", "git_commit", "config_hash")
-_OBJECTS = ("metrics", "overrides", "hardware", "versions", "config", "details")
-_DETAILS_NUMBERS = ("lr", "lr_at_end", "iteration", "fraction")
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
-
-
-def _wrong_type(record: RunRecord) -> str | None:
-    """Name the first field that holds another kind of value than its own, or None."""
-    for names, allowed, said in (
-        (_STRINGS, (str,), "text"),
-        (_STRINGS_OR_NULL, (str, type(None)), "text or null"),
-        (_OBJECTS, (dict,), "an object"),
-        (("seed",), (int,), "a whole number"),
-        (("epochs", "total_epochs"), (int, type(None)), "a whole number or null"),
-    ):
-        for name in names:
-            value = getattr(record, name)
-            if not isinstance(value, allowed) or isinstance(value, bool):
-                return f"{name} is {value!r}, not {said}"
-    for name in _DETAILS_NUMBERS:
-        value = record.details.get(name)
-        if value is not None and not _is_number(value):
-            return f"details.{name} is {value!r}, not a number or null"
-    return next((f"metrics.{t} is not an object" for t, v in record.metrics.items() if not isinstance(v, dict)), None)
-
-
-def _problem(record: RunRecord) -> str | None:
-    """Return what is wrong with a record, or None."""
-    if wrong := _wrong_type(record):
-        return wrong
-    if not record.id or "/" in record.id or record.id.startswith("."):
-        return f"id {record.id!r} is not a file name"
-    if record.kind not in KINDS:
-        return f"kind {record.kind!r} is none of {', '.join(KINDS)}"
-    if record.status not in STATUSES:
-        return f"status {record.status!r} is none of {', '.join(STATUSES)}"
-    if not _is_number(record.duration_seconds) or record.duration_seconds < 0:
-        return f"duration_seconds {record.duration_seconds!r} is not a time"
-    for task, values in record.metrics.items():
-        for metric, value in values.items():
-            if value is not None and not _is_number(value):
-                return f"metrics.{task}.{metric} is {value!r}; a missing value is null"
-    if record.kind == "detection" and not record.protocol:
-        return "a detection record needs its protocol"
-    return None
-
-
-def read_records(folder: str | Path = RECORDS) -> list[RunRecord]:
-    """Read all records of a folder, ordered by id; an absent folder has none. Raises ``UserError`` for a bad file."""
-    # Hidden files are no records: other systems leave such beside copied files.
-    paths = (path for path in Path(folder).glob("*.json") if not path.name.startswith("."))
-    return [RunRecord.read(path) for path in sorted(paths)]
