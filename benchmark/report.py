@@ -46,7 +46,7 @@ def main(argv: list[str] | None = None) -> int:
     from benchmark.core.files import write_text
     from benchmark.core.folder import RESULTS
     from benchmark.pages import render
-    from benchmark.records.record import RECORDS, read_records
+    from benchmark.records import RECORDS, read_records
 
     folder = Path(config.records or RECORDS)
     if config.records and not folder.is_dir():

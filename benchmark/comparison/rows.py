@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 from benchmark.comparison.published import PublishedRow
 from benchmark.comparison.repeats import Difference, Summary, difference, summarise
 from benchmark.core.errors import UserError
-from benchmark.records.record import RunRecord
+from benchmark.records import RunRecord
 
 METRICS = tuple((task, metric) for task in ("bbox", "segm") for metric in ("AP", "AP50", "AP75"))
 TASK_NAMES = {"bbox": "box", "segm": "mask"}
@@ -222,11 +222,11 @@ def detection_tables(records: Iterable[RunRecord], published: Iterable[Published
         UserError: a detection record tells other epochs than the pre-training record of the very same weights.
     """
     records, published = list(records), list(published)
-    pretrained = {r.weights_sha256: r for r in records if r.kind == "pretrain" and r.weights_sha256}
+    pretrained = {key: r for r in records if r.kind == "pretrain" for key in _weights_keys(r)}
     groups: dict[tuple, list[RunRecord]] = defaultdict(list)
     for record in records:
         if record.kind == "detection":
-            _check_epochs(record, pretrained.get(record.weights_sha256))
+            _check_epochs(record, _source_of(record, pretrained))
             groups[_table_key(record)].append(record)
     tables = [_table(group, published, pretrained) for group in groups.values()]
     _tell_apart(tables)
@@ -235,6 +235,16 @@ def detection_tables(records: Iterable[RunRecord], published: Iterable[Published
         rows = [row for row in published if row.protocol == protocol]
         tables.append(Table(protocol, "COCO 2017" if "coco" in protocol else "VOC", {}, None, [], rows))
     return tables
+
+
+def _weights_keys(record: RunRecord) -> list[str]:
+    """Return the hashes by which the weights of a record are known: of their tensors, of their file."""
+    return [key for key in (record.weights_sha256, record.file_sha256) if key]
+
+
+def _source_of(record: RunRecord, pretrained: dict[str, RunRecord]) -> RunRecord | None:
+    """Return the record of the pre-training that made the weights of a record, where there is one."""
+    return next((pretrained[key] for key in _weights_keys(record) if key in pretrained), None)
 
 
 def _check_epochs(record: RunRecord, source: RunRecord | None) -> None:
@@ -263,7 +273,7 @@ def _table(group: Sequence[RunRecord], published: Sequence[PublishedRow], pretra
     quoted = [row for row in published if row.protocol == first.protocol] if comparable else []
     rows: dict[Setting, MeasuredRow] = {}
     for record in group:
-        setting = _setting(record, pretrained.get(record.weights_sha256))
+        setting = _setting(record, _source_of(record, pretrained))
         _add(rows.setdefault(setting, MeasuredRow(setting)), record)
     measured = sorted(rows.values(), key=_reading_order)
     _name_variants(measured)
@@ -276,7 +286,7 @@ def _setting(record: RunRecord, source: RunRecord | None) -> Setting:
         settings = {key: value for key, value in source.config.items() if key not in NOT_RECIPE}
         recipe = json.dumps({"data": source.data, **settings}, sort_keys=True)
     elif record.method not in WITHOUT_EPOCHS:
-        recipe = record.weights_sha256
+        recipe = next(iter(_weights_keys(record)), None)
     swept = record.details.get("lr_chosen_by") == "sweep"
     lr = None if swept else record.details.get("lr")
     return Setting(record.method, record.epochs, record.total_epochs, record.branch, lr, swept, recipe)

@@ -7,7 +7,7 @@ import pandas as pd
 
 from benchmark.comparison.repeats import Difference, Summary, difference
 from benchmark.comparison.rows import METHOD_NAMES, METRICS, TASK_NAMES, MeasuredRow, Table, trouble
-from benchmark.records.record import RunRecord
+from benchmark.records import RunRecord
 
 CSV_COLUMNS = (
     "protocol", "protocol_hash", "data", "overrides", "fraction", "origin", "method", "variant", "branch", "epochs",

@@ -1,6 +1,6 @@
 """Records of runs: the one schema, reading them, and all of them as a DataFrame.
 
-``RunRecord`` (with ``RunRecord.read`` for one file), ``read_records``, ``scan_records`` and ``read_frame`` are what others use.
+Others use ``RunRecord`` (``RunRecord.read`` for one file), ``read_records``, ``scan_records`` and ``read_frame``.
 """
 
 from typing import Any

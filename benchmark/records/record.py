@@ -23,7 +23,7 @@ RECORDS = RESULTS / "records"
 Kind = Literal["pretrain", "detection", "classification", "imported"]
 Status = Literal["completed", "diverged", "failed"]
 Source = Literal["file", "zoo", "stated"]  # how something about the weights is known: see RunRecord
-MAX_NUMBER = 1e30  # of a metric: sums of squares of larger ones are no longer numbers
+MAX_NUMBER = 1e100  # of a metric: squares of much larger ones are no longer numbers
 PERCENT_TASKS = ("bbox", "segm", "keypoints")
 _NUMBERS_OF_DETAILS = ("lr", "lr_at_end", "iteration", "fraction")
 
@@ -164,9 +164,7 @@ class RunRecord(BaseModel):
         try:
             record = cls.model_validate(read_content(path))
         except ValidationError as error:
-            raise UserError(
-                f"{path} is not a valid record: {problem_of(error)}; correct it or move it away."
-            ) from None
+            raise UserError(f"{path} is not a valid record: {problem_of(error)}; correct it or move it away.") from None
         if record.id != path.stem:
             raise UserError(f"{path} is the record {record.id!r} under another name, a copy perhaps; move it away.")
         return record

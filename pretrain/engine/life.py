@@ -27,7 +27,7 @@ from benchmark.core.errors import EndsQuietly, RunFailed, Stopped, UserError, en
 from benchmark.core.files import sha256_of, write_bytes, write_json
 from benchmark.core.folder import check_folder
 from benchmark.core.options import to_dict
-from benchmark.records.record import RunRecord
+from benchmark.records import RunRecord
 from pretrain.engine import processes, signals
 from pretrain.engine.account import Account
 from pretrain.engine.failures import Diverged, explained

@@ -132,7 +132,7 @@ def describe(run: PretrainRun, outcome: Outcome) -> dict[str, Any]:
         "method": config.method,
         "epochs": load_checkpoint(last)["epoch"] if there else 0,
         "total_epochs": config.epochs,
-        "weights_sha256": sha256_of_file(last) if there else None,
+        "file_sha256": sha256_of_file(last) if there else None,
         "data": "embedded" if config.data is None else Path(config.data).resolve().name,
         "details": outcome.details,
     }

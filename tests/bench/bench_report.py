@@ -1,16 +1,14 @@
 """Seconds to read 10,000 records (170 metrics each, as of COCO with its classes) and to write the whole report."""
 
 import contextlib
-import dataclasses
 import io
-import json
 import random
 import tempfile
 import time
 from pathlib import Path
 
 from benchmark import report
-from benchmark.records.record import RunRecord
+from benchmark.records import RunRecord
 
 RECORDS = 10_000
 METHODS = ("random", "kernel_ssl", "byol", "moco v2", "simsiam")
@@ -48,7 +46,7 @@ def _write_records(folder: Path) -> None:
             details={"lr": 0.02},
         )
         # Not by its own write: 10,000 times fsync takes minutes.
-        (folder / f"{record.id}.json").write_text(json.dumps(dataclasses.asdict(record)), encoding="utf-8")
+        (folder / f"{record.id}.json").write_text(record.model_dump_json(), encoding="utf-8")
 
 
 def _seconds(records: Path) -> float:

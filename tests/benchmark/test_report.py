@@ -14,7 +14,7 @@ from benchmark.comparison.rows import NOT_RECIPE, detection_tables
 from benchmark.core.errors import UserError, run_command
 from benchmark.core.folder import ROOT
 from benchmark.pages.render import difference_text
-from benchmark.records.record import RunRecord
+from benchmark.records import RunRecord
 
 
 def detection(identity, method, epochs, seed, box, mask, protocol="coco-c4-1x", data="coco", **changes):

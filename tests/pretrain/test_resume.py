@@ -13,7 +13,7 @@ import time
 import pytest
 import torch
 
-from benchmark.records.record import RunRecord
+from benchmark.records import RunRecord
 from pretrain.engine.checkpoint import LAST, load_checkpoint
 from tests.pretrain.runs import SCRIPT, environment, flags, pictures
 

@@ -14,7 +14,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from benchmark.core.errors import RunFailed, UserError
 from benchmark.core.folder import ROOT
-from benchmark.records.record import RunRecord
+from benchmark.records import RunRecord
 from pretrain.engine.checkpoint import BACKBONE, LAST, load_checkpoint, save_checkpoint
 from pretrain.methods.kernel_ssl import KernelSSL
 from pretrain.run import main
@@ -275,7 +275,7 @@ def test_a_run_killed_before_its_record_gets_it_by_the_same_command(copy):
     (copy / "run" / "record.json").unlink()
     said_by(flags(copy, log_every=2, keep_epochs=1))
     after = record_of(copy)
-    for name in ("id", "status", "metrics", "epochs", "weights_sha256", "data", "details"):
+    for name in ("id", "status", "metrics", "epochs", "file_sha256", "data", "details"):
         assert getattr(after, name) == getattr(before, name)
     assert after.duration_seconds == load_checkpoint(copy / "run" / LAST)["seconds"]
 

@@ -9,7 +9,7 @@ from PIL import Image
 
 from benchmark.core.errors import RunFailed, UserError
 from benchmark.core.folder import ROOT
-from benchmark.records.record import RunRecord
+from benchmark.records import RunRecord
 from tests.transfer.probing.image_folders import coloured
 from transfer import classify
 from transfer.probing.config import PROTOCOL_KEYS, ClassifyConfig

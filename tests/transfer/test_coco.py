@@ -10,7 +10,7 @@ from benchmark.core.errors import RunFailed, UserError
 from benchmark.core.files import write_json
 from benchmark.core.folder import ROOT
 from benchmark.core.options import parse
-from benchmark.records.record import RunRecord
+from benchmark.records import RunRecord
 from pretrain.networks.encoder import untrained_backbone
 from tests.transfer.runs import coco_root, flags, start, voc_root
 from transfer import coco, voc

@@ -8,7 +8,7 @@ import time
 import pytest
 import torch
 
-from benchmark.records.record import RunRecord
+from benchmark.records import RunRecord
 from tests.transfer.runs import coco_root, flags, start
 from transfer.detection.finetune import DETECTOR, RESULT
 from transfer.detection.trainer import LAST

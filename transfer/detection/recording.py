@@ -11,7 +11,7 @@ from benchmark.core.errors import RunFailed
 from benchmark.core.files import sha256_of
 from benchmark.core.folder import run_key
 from benchmark.core.options import to_dict
-from benchmark.records.record import RECORDS, RunRecord
+from benchmark.records import RECORDS, RunRecord
 from pretrain.engine.processes import is_main, world_size
 from transfer.detection.task import Task
 
@@ -87,7 +87,7 @@ def record(
         epochs=start.epoch,
         total_epochs=start.total_epochs,
         branch=start.branch,
-        weights_sha256=start.sha256,
+        file_sha256=start.sha256,
         protocol=task.protocol.name,
         protocol_hash=task.protocol.hash,
         data=task.data.name,

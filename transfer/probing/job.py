@@ -11,7 +11,7 @@ from benchmark.core.errors import RunFailed
 from benchmark.core.files import sha256_of, write_json, write_text
 from benchmark.core.folder import RESULTS, claim, run_key
 from benchmark.core.options import to_dict, to_yaml
-from benchmark.records.record import RECORDS, RunRecord
+from benchmark.records import RECORDS, RunRecord
 from pretrain.engine.processes import choose_device
 from transfer.probing.config import ClassifyConfig
 from transfer.probing.encoder import make_encoder
@@ -99,7 +99,7 @@ def record(
         epochs=weights.epoch,
         total_epochs=weights.total_epochs,
         branch=weights.branch,
-        weights_sha256=weights.sha256,
+        file_sha256=weights.sha256,
         protocol=PROTOCOL,
         protocol_hash=sha256_of(config.protocol()),
         data=task.data,
