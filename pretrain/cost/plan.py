@@ -19,7 +19,7 @@ from benchmark.core.errors import UserError
 from benchmark.core.options import to_yaml
 from pretrain.engine.processes import world_size
 from pretrain.images.loading import PathList, epoch_length, make_loader
-from pretrain.images.views import ViewSettings
+from pretrain.images.recipe import PUBLISHED, ViewSettings
 from pretrain.methods import make_method
 from pretrain.networks.encoder import Branches
 from pretrain.training.config import PretrainConfig
@@ -207,7 +207,7 @@ def _step_seconds(
 
 def measure_views(config: PretrainConfig, paths: PathList, seconds: float = VIEWS_SECONDS) -> float:
     """Read and augment real images of the data set in this process; return images (of two views) per second."""
-    settings = ViewSettings(config.image_size, engine=config.views)
+    settings = ViewSettings(config.image_size, config.views, PUBLISHED[config.method])
     loader = make_loader(
         paths, settings, batch_size=1, seed=config.seed, workers=0, total_iterations=epoch_length(len(paths), 1)
     )

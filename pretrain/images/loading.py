@@ -1,4 +1,4 @@
-"""An image folder as batches of two views: order and augmentation depend on (seed, epoch, image index) alone.
+"""An image folder as batches of views: order and augmentation depend on (seed, epoch, image index) alone.
 
 The global batch of an iteration is a slice of the epoch's permutation and each process takes its part of it, so
 neither the number of workers nor of processes changes which images are seen when, and a run resumes at any iteration
@@ -20,7 +20,8 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from benchmark.core.errors import RunFailed, UserError
-from pretrain.images.views import MEAN, STD, ViewSettings, two_views
+from pretrain.images.recipe import IMAGENET_MEAN, IMAGENET_STD, ViewSettings
+from pretrain.images.views import make_views
 
 ENDINGS = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".ppm", ".gif")
 MAX_DRAWS = 10  # images tried for one place in a batch before the folder counts as unreadable
@@ -134,40 +135,45 @@ class Batch:
     """This process's part of a global batch.
 
     Attributes:
-        view_1, view_2: (B, S, S, 3) uint8 RGB; ``normalised`` makes network input of one.
+        views: one (B, S, S, 3) uint8 RGB tensor for each view; ``normalised`` makes network input of one.
         index: (B,) int64, number of each image in the folder's order.
         unreadable: paths met in this batch that could not be read (each replaced by another image).
         failure: why the batch could not be filled; None when it is whole.
     """
 
-    view_1: Tensor
-    view_2: Tensor
+    views: tuple[Tensor, ...]
     index: Tensor
     unreadable: tuple[str, ...]
     failure: str | None = None
 
     def pin_memory(self) -> "Batch":
         """Return the batch in page-locked memory, for fast copies to a GPU (called by DataLoader)."""
-        views = (self.view_1.pin_memory(), self.view_2.pin_memory())
-        return Batch(*views, self.index.pin_memory(), self.unreadable, self.failure)
+        views = tuple(view.pin_memory() for view in self.views)
+        return Batch(views, self.index.pin_memory(), self.unreadable, self.failure)
 
 
-def normalised(view: Tensor, device: torch.device) -> Tensor:
-    """Return network input (B, 3, S, S) float32, channels last in memory, from (B, S, S, 3) uint8."""
+Levels = tuple[float, float, float]
+
+
+def normalised(view: Tensor, device: torch.device, mean: Levels = IMAGENET_MEAN, std: Levels = IMAGENET_STD) -> Tensor:
+    """Return network input (B, 3, S, S) float32, channels last in memory, from (B, S, S, 3) uint8.
+
+    `mean` and `std` are of levels in [0, 1], as in ``ViewRecipe``.
+    """
     view = view.to(device, non_blocking=True).permute(0, 3, 1, 2).float()
-    mean, std = _statistics(device)
-    return (view - mean) / std
+    offset, scale = _statistics(device, mean, std)
+    return (view - offset) / scale
 
 
 @cache
-def _statistics(device: torch.device) -> tuple[Tensor, Tensor]:
+def _statistics(device: torch.device, mean: Levels, std: Levels) -> tuple[Tensor, Tensor]:
     """Return mean and standard deviation on the device; kept there, since every copy to a GPU waits for it."""
-    mean, std = (torch.from_numpy(values * 255).to(device).view(1, 3, 1, 1) for values in (MEAN, STD))
-    return mean, std
+    offset, scale = (torch.tensor(values, device=device).mul(255).view(1, 3, 1, 1) for values in (mean, std))
+    return offset, scale
 
 
-class TwoViews(Dataset[tuple]):
-    """Maps (epoch, index) to two views of the image, or of its replacement when it cannot be read."""
+class AugmentedImages(Dataset[tuple]):
+    """Maps (epoch, index) to the views of the image, or of its replacement when it cannot be read."""
 
     def __init__(self, paths: PathList, settings: ViewSettings, seed: int):
         self.paths, self.settings, self.seed = paths, settings, seed
@@ -175,8 +181,8 @@ class TwoViews(Dataset[tuple]):
     def __len__(self) -> int:
         return len(self.paths)
 
-    def __getitem__(self, key: tuple[int, int]) -> tuple[np.ndarray, np.ndarray, int, list[str]]:
-        """Return both views, the number of the image shown, and the paths that could not be read before it.
+    def __getitem__(self, key: tuple[int, int]) -> tuple[tuple[np.ndarray, ...], int, list[str]]:
+        """Return the views, the number of the image shown, and the paths that could not be read before it.
 
         The parameters of the views belong to the place in the order, so a replacement is no copy of that image's own
         views. After ``MAX_DRAWS`` unreadable images the number is -1 and the views are black.
@@ -189,13 +195,13 @@ class TwoViews(Dataset[tuple]):
             try:
                 with open(path, "rb") as file:
                     content = file.read()
-                return (*two_views(content, (self.seed, epoch, place), self.settings), index, unreadable)
+                return make_views(content, (self.seed, epoch, place), self.settings), index, unreadable
             except (OSError, ValueError):
                 unreadable.append(path)
             rng = rng or np.random.default_rng(np.random.SeedSequence((self.seed, epoch, place, 11)))
             index = int(rng.integers(len(self.paths)))
         black = np.zeros((self.settings.image_size, self.settings.image_size, 3), np.uint8)
-        return black, black, -1, unreadable
+        return (black,) * len(self.settings.recipes), -1, unreadable
 
 
 class GlobalBatches(Sampler[list[tuple[int, int]]]):
@@ -220,14 +226,14 @@ class GlobalBatches(Sampler[list[tuple[int, int]]]):
 
 
 def collate(items: list[tuple]) -> Batch:
-    """Stack samples of ``TwoViews`` to a ``Batch``."""
-    first, second, index, unreadable = zip(*items, strict=True)
-    stack = [torch.from_numpy(np.stack(views)) for views in (first, second)]
+    """Stack samples of ``AugmentedImages`` to a ``Batch``."""
+    views, index, unreadable = zip(*items, strict=True)
+    stack = tuple(torch.from_numpy(np.stack(view)) for view in zip(*views, strict=True))
     failure = None
     if -1 in index:
         paths = unreadable[index.index(-1)]
         failure = f"{len(paths)} images in a row cannot be read, such as {paths[0]} and {paths[1]}; check --data"
-    return Batch(*stack, torch.tensor(index), tuple(path for paths in unreadable for path in paths), failure)
+    return Batch(stack, torch.tensor(index), tuple(path for paths in unreadable for path in paths), failure)
 
 
 class ViewLoader(DataLoader):
@@ -259,7 +265,7 @@ def make_loader(
     """
     sampler = GlobalBatches(len(paths), batch_size, seed, rank, world_size, start_iteration, total_iterations)
     return ViewLoader(
-        TwoViews(paths, settings, seed),
+        AugmentedImages(paths, settings, seed),
         batch_sampler=sampler,
         num_workers=workers,
         collate_fn=collate,

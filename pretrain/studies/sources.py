@@ -10,7 +10,7 @@ from benchmark.core.errors import UserError
 from benchmark.core.progress import progress
 from pretrain.engine.checkpoint import load_checkpoint
 from pretrain.images.loading import list_images, make_loader, normalised
-from pretrain.images.views import ViewSettings
+from pretrain.images.recipe import ViewSettings
 from pretrain.networks.encoder import Branches
 
 BATCH = 32
@@ -72,7 +72,7 @@ def from_checkpoint(path: str, data: str | None, images: int, seed: int) -> TwoB
     loader = make_loader(paths, settings, batch_size=size, seed=seed, workers=0, total_iterations=batches)
     parts: list[list[Tensor]] = [[], [], [], []]
     for batch in progress(loader, "features", "batch", total=batches):
-        views = [normalised(view, torch.device("cpu")) for view in (batch.view_1, batch.view_2)]
+        views = [normalised(view, torch.device("cpu")) for view in batch.views]
         outputs = [online(view).prediction for view in views] + [branches.momentum(view) for view in views]
         for part, output in zip(parts, outputs, strict=True):
             part.append(output.double())

@@ -17,7 +17,7 @@ from pretrain.engine.failures import Diverged
 from pretrain.engine.loop import TrainingLoop
 from pretrain.engine.processes import gather_with_gradient, is_main, rank, synchronised_norms, world_size
 from pretrain.images.loading import Batch, PathList, epoch_length, make_loader, normalised
-from pretrain.images.views import ViewSettings
+from pretrain.images.recipe import PUBLISHED, ViewSettings
 from pretrain.methods import make_method
 from pretrain.networks.encoder import Branches, Outputs
 from pretrain.training.config import PretrainConfig
@@ -96,7 +96,7 @@ class PretrainTrainer(TrainingLoop):
         """Start the loader at the first iteration of this part of the run."""
         loader = make_loader(
             self.paths,
-            ViewSettings(self.config.image_size, engine=self.config.views),
+            ViewSettings(self.config.image_size, self.config.views, PUBLISHED[self.config.method]),
             batch_size=self.local_batch,
             seed=self.config.seed,
             workers=self.config.workers,
@@ -116,7 +116,7 @@ class PretrainTrainer(TrainingLoop):
         for group in self.optimiser.param_groups:
             group["lr"] = lr
         batch: Batch = next(self._batches)
-        views = (normalised(batch.view_1, self.device), normalised(batch.view_2, self.device))
+        views = tuple(normalised(view, self.device) for view in batch.views)
         self.optimiser.zero_grad(set_to_none=True)
         micro_batch = self.config.micro_batch or self.local_batch
         compute = self._direct if micro_batch >= self.local_batch else self._cached

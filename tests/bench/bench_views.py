@@ -7,7 +7,8 @@ import cv2
 import torch
 
 from benchmark.core.folder import ROOT
-from pretrain.images.views import ViewSettings, two_views
+from pretrain.images.recipe import ViewSettings
+from pretrain.images.views import make_views
 from tests.bench.timing import interleaved
 
 BACKGROUNDS = ROOT / "benchmark" / "embedded" / "pack" / "backgrounds"
@@ -25,7 +26,7 @@ def main() -> None:
     def views(engine: str, size: int) -> None:
         settings = ViewSettings(size, engine=engine)
         for index, content in enumerate(contents):
-            two_views(content, (0, 0, index), settings)
+            make_views(content, (0, 0, index), settings)
 
     print(f"{'px':>5} {'reference, images/s':>20} {'fast, images/s':>15} {'ratio':>6}")
     for size in SIZES:

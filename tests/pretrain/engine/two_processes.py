@@ -53,7 +53,7 @@ def first_gradients(folder: Path, micro_batch: int | None, evaluating: bool) -> 
     trainer.before_train()
     batch = next(trainer._batches)
     trainer.branches.train(not evaluating)
-    views = (normalised(batch.view_1, trainer.device), normalised(batch.view_2, trainer.device))
+    views = tuple(normalised(view, trainer.device) for view in batch.views)
     compute = trainer._cached if micro_batch else trainer._direct
     result = compute(views, True)
     found = {name: p.grad for name, p in trainer.branches.named_parameters() if p.grad is not None}

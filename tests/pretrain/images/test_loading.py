@@ -26,7 +26,7 @@ from pretrain.images.loading import (
     make_loader,
     normalised,
 )
-from pretrain.images.views import ViewSettings
+from pretrain.images.recipe import ViewSettings
 
 SETTINGS = ViewSettings(16)
 
@@ -56,7 +56,7 @@ def batches(root, batch_size=4, total=12, seed=5, workers=0, **more):
 
 
 def equal(a, b):
-    return torch.equal(a.view_1, b.view_1) and torch.equal(a.view_2, b.view_2) and torch.equal(a.index, b.index)
+    return all(map(torch.equal, a.views, b.views)) and torch.equal(a.index, b.index)
 
 
 # --- The list -----------------------------------------------------------------------------------------------------
@@ -202,8 +202,8 @@ def test_the_processes_batches_joined_are_the_batch_of_one_process(folder):
     parts = [batches(folder, batch_size=2, total=5, rank=rank, world_size=3) for rank in range(3)]
     for batch, *shares in zip(whole, *parts, strict=True):
         assert torch.equal(batch.index, torch.cat([share.index for share in shares]))
-        assert torch.equal(batch.view_1, torch.cat([share.view_1 for share in shares]))
-        assert torch.equal(batch.view_2, torch.cat([share.view_2 for share in shares]))
+        assert torch.equal(batch.views[0], torch.cat([share.views[0] for share in shares]))
+        assert torch.equal(batch.views[1], torch.cat([share.views[1] for share in shares]))
 
 
 @pytest.mark.parametrize("workers", [1, 3])
@@ -217,8 +217,8 @@ def test_the_number_of_workers_changes_nothing(folder, workers):
 def test_resume_goes_on_with_the_same_batches_and_reads_no_skipped_image(folder, start, monkeypatch):
     whole = batches(folder)
     made = []
-    real = pretrain.images.loading.two_views
-    monkeypatch.setattr(pretrain.images.loading, "two_views", lambda *a, **k: made.append(1) or real(*a, **k))
+    real = pretrain.images.loading.make_views
+    monkeypatch.setattr(pretrain.images.loading, "make_views", lambda *a, **k: made.append(1) or real(*a, **k))
     rest = batches(folder, start_iteration=start)
     assert len(rest) == 12 - start
     assert all(equal(a, b) for a, b in zip(whole[start:], rest, strict=True))
@@ -228,20 +228,20 @@ def test_resume_goes_on_with_the_same_batches_and_reads_no_skipped_image(folder,
 def test_an_image_is_seen_differently_in_every_epoch_and_by_every_seed(folder):
     def views(seed):
         found = batches(folder, batch_size=22, total=2, seed=seed)
-        return [batch.view_1[batch.index.argsort()] for batch in found]
+        return [batch.views[0][batch.index.argsort()] for batch in found]
 
     first, second = views(0)
     assert not any(torch.equal(a, b) for a, b in zip(first, second, strict=True))
     assert not any(torch.equal(a, b) for a, b in zip(first, views(1)[0], strict=True))
     batch = batches(folder, batch_size=22, total=1)[0]
-    assert not any(torch.equal(a, b) for a, b in zip(batch.view_1, batch.view_2, strict=True))
+    assert not any(torch.equal(a, b) for a, b in zip(batch.views[0], batch.views[1], strict=True))
 
 
 def test_normalised_is_torchvisions_normalisation(folder):
     batch = batches(folder, total=1)[0]
-    found = normalised(batch.view_1, torch.device("cpu"))
+    found = normalised(batch.views[0], torch.device("cpu"))
     reference = T.Compose([T.ToTensor(), T.Normalize((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))])
-    expected = torch.stack([reference(Image.fromarray(view.numpy())) for view in batch.view_1])
+    expected = torch.stack([reference(Image.fromarray(view.numpy())) for view in batch.views[0]])
     torch.testing.assert_close(found, expected, rtol=0, atol=2e-6)
     assert found.shape == (4, 3, 16, 16)
     assert found.is_contiguous(memory_format=torch.channels_last)
@@ -275,7 +275,7 @@ def test_unreadable_images_are_named_and_replaced_by_another_draw(folder, worker
     assert named == bad
     shown = {paths[int(index)] for batch in found for index in batch.index}
     assert not shown & bad
-    assert all(len(batch.index) == len(batch.view_1) == 4 for batch in found)
+    assert all(len(batch.index) == len(batch.views[0]) == 4 for batch in found)
     again = batches(folder, total=15)
     assert all(equal(a, b) for a, b in zip(found, again, strict=True))
 
@@ -288,7 +288,7 @@ def test_other_images_keep_their_place_and_views_beside_an_unreadable_one(folder
         for i, index in enumerate(a.index.tolist()):
             if paths[index] not in bad:
                 assert b.index[i] == index
-                assert torch.equal(a.view_1[i], b.view_1[i])
+                assert torch.equal(a.views[0][i], b.views[0][i])
 
 
 def test_a_replacement_is_no_copy_of_that_images_own_views(tmp_path):
@@ -296,7 +296,7 @@ def test_a_replacement_is_no_copy_of_that_images_own_views(tmp_path):
     (tmp_path / "good.jpg").write_bytes(jpeg(0))
     (batch,) = batches(tmp_path, batch_size=2, total=1)
     assert batch.index.tolist() == [1, 1]
-    assert not torch.equal(batch.view_1[0], batch.view_1[1])
+    assert not torch.equal(batch.views[0][0], batch.views[0][1])
 
 
 def test_a_file_that_vanishes_is_an_unreadable_image(folder):
@@ -325,7 +325,7 @@ torch.set_num_threads(4)
 cv2.setNumThreads(4)
 cv2.GaussianBlur(np.zeros((2000, 2000, 3), np.uint8), (0, 0), 3)   # and one of OpenCV
 from pretrain.images.loading import list_images, make_loader
-from pretrain.images.views import ViewSettings
+from pretrain.images.recipe import ViewSettings
 for engine in ("fast", "reference"):
     loader = make_loader(list_images(sys.argv[1]), ViewSettings(224, engine=engine), batch_size=4, seed=0, workers=2,
                          total_iterations=6)
@@ -342,7 +342,7 @@ def test_workers_do_not_hang_after_the_parent_has_used_threads(folder):
 WAITING = """
 import multiprocessing, sys, time
 from pretrain.images.loading import list_images, make_loader
-from pretrain.images.views import ViewSettings
+from pretrain.images.recipe import ViewSettings
 paths = list_images(sys.argv[1])
 batches = iter(make_loader(paths, ViewSettings(16), batch_size=4, seed=0, workers=2, total_iterations=10**6))
 next(batches)

@@ -21,7 +21,7 @@ def setting(tmp_path_factory):
     trainer.iter = trainer.start_iter = 0
     trainer.before_train()
     batch = next(trainer._batches)
-    return trainer, (normalised(batch.view_1, CPU), normalised(batch.view_2, CPU))
+    return trainer, tuple(normalised(view, CPU) for view in batch.views)
 
 
 def gradients(trainer, compute):

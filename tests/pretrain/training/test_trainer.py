@@ -9,7 +9,7 @@ import torch
 from pretrain.engine.failures import Diverged
 from pretrain.engine.processes import choose_device
 from pretrain.images.loading import list_images, make_loader, normalised
-from pretrain.images.views import ViewSettings
+from pretrain.images.recipe import ViewSettings
 from pretrain.losses import kernel_ssl_loss
 from pretrain.networks.encoder import Branches
 from pretrain.training.trainer import PretrainTrainer
@@ -55,7 +55,7 @@ def test_steps_equal_the_recipe_written_out(paths):
     velocity = [torch.zeros_like(p) for p in trained]
     loader = make_loader(paths, ViewSettings(32), batch_size=8, seed=0, workers=0, total_iterations=3)
     for iteration, batch in enumerate(loader):
-        views = [normalised(view, CPU) for view in (batch.view_1, batch.view_2)]
+        views = [normalised(view, CPU) for view in batch.views]
         online = [b.predictor(b.projector(b.encoder(view))) for view in views]
         with torch.no_grad():
             target = [b.momentum_projector(b.momentum_encoder(view)) for view in views]

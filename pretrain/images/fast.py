@@ -1,0 +1,106 @@
+"""The fast engine: the reference's steps by torch's antialiased resize, OpenCV and look-up tables.
+
+It is close to the reference engine, not equal to it; tests/pretrain/images/test_engines.py says how close.
+"""
+
+import math
+
+import cv2
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+from pretrain.images.parameters import Box, ViewParameters
+from pretrain.images.recipe import SOLARIZE_THRESHOLD, ViewRecipe
+from pretrain.images.reference import gaussian_width
+
+
+def apply_fast(image: np.ndarray, drawn: ViewParameters, recipe: ViewRecipe, size: int) -> np.ndarray:
+    """Return the view, (size, size, 3) uint8 RGB, of an (h, w, 3) uint8 RGB image."""
+    view = _resized_crop(image, drawn.box, size, recipe.interpolation)
+    gray_first = drawn.gray and recipe.gray_first
+    if gray_first:
+        view = _gray(view)
+    for operation, factor in drawn.jitter or ():
+        if not (gray_first and operation in ("saturation", "hue")):  # which leave grey as it is
+            view = _ADJUST[operation](view, factor)
+    if drawn.gray and not recipe.gray_first:
+        view = _gray(view)
+    if drawn.blur is not None:
+        view = _blur(view, drawn.blur, recipe.blur_kind)
+    if drawn.solarize:
+        view = cv2.LUT(view, _SOLARIZE)
+    return cv2.flip(view, 1) if drawn.flip else view
+
+
+def _resized_crop(image: np.ndarray, box: Box, size: int, interpolation: str) -> np.ndarray:
+    """Resize a crop as Pillow does, whose filter widens along each side that shrinks: within one level of it."""
+    top, left, height, width = box
+    crop = torch.from_numpy(image[top : top + height, left : left + width]).permute(2, 0, 1)[None]
+    resized = F.interpolate(crop, (size, size), mode=interpolation, antialias=True)
+    return resized[0].permute(1, 2, 0).contiguous().numpy()
+
+
+def _gray(view: np.ndarray) -> np.ndarray:
+    return cv2.cvtColor(cv2.cvtColor(view, cv2.COLOR_RGB2GRAY), cv2.COLOR_GRAY2RGB)
+
+
+_LEVELS = np.arange(256, dtype=np.float32)
+_SOLARIZE = np.where(_LEVELS < SOLARIZE_THRESHOLD, _LEVELS, 255 - _LEVELS).astype(np.uint8)
+
+
+def _blend_table(factor: float, other: float) -> np.ndarray:
+    """Return the table of ``factor * x + (1 - factor) * other``, clipped and cut off as Pillow's blend does."""
+    return np.clip(_LEVELS * factor + (1 - factor) * other, 0, 255).astype(np.uint8)
+
+
+def _brightness(view: np.ndarray, factor: float) -> np.ndarray:
+    return cv2.LUT(view, _blend_table(factor, 0.0))
+
+
+def _contrast(view: np.ndarray, factor: float) -> np.ndarray:
+    mean = int(cv2.mean(cv2.cvtColor(view, cv2.COLOR_RGB2GRAY))[0] + 0.5)
+    return cv2.LUT(view, _blend_table(factor, mean))
+
+
+def _saturation(view: np.ndarray, factor: float) -> np.ndarray:
+    # OpenCV rounds where Pillow cuts off the fraction: nearly half a level less does the same, also to whole numbers.
+    return cv2.addWeighted(view, factor, _gray(view), 1 - factor, -0.499)
+
+
+def _hue(view: np.ndarray, factor: float) -> np.ndarray:
+    hsv = cv2.cvtColor(view, cv2.COLOR_RGB2HSV_FULL)
+    # Wraps round the colour circle. One step less, since Pillow cuts hues off to whole steps and OpenCV rounds.
+    hsv[..., 0] += np.uint8((int(factor * 255) - 1) % 256)
+    return cv2.cvtColor(hsv, cv2.COLOR_HSV2RGB_FULL)
+
+
+_ADJUST = {"brightness": _brightness, "contrast": _contrast, "saturation": _saturation, "hue": _hue}
+
+
+def _blur(view: np.ndarray, sigma: float, kind: str) -> np.ndarray:
+    """Filter with the kernel of the reference, in one pass along each side."""
+    if kind == "pillow":
+        kernel, border = _pillow_kernel(sigma), cv2.BORDER_REPLICATE
+    else:
+        kernel, border = _gaussian_kernel(sigma, gaussian_width(len(view))), cv2.BORDER_REFLECT_101
+    return cv2.sepFilter2D(view, -1, kernel, kernel, borderType=border)
+
+
+def _gaussian_kernel(sigma: float, width: int) -> np.ndarray:
+    """Return the Gaussian of the reference without the taps, beyond 4.5 sigma, that change no level."""
+    kept = min(width // 2, math.ceil(4.5 * sigma))
+    return cv2.getGaussianKernel(2 * kept + 1, sigma, cv2.CV_32F)
+
+
+def _pillow_kernel(sigma: float) -> np.ndarray:
+    """Return what Pillow's GaussianBlur amounts to: three box filters of fractional width (libImaging/BoxBlur.c).
+
+    A box of radius r, whole part w, has w + w + 1 taps of weight 1 and one of r - w at either end, so that three in a
+    row have the variance of the Gaussian. Pillow rounds after each box; this rounds once.
+    """
+    variance = sigma * sigma / 3
+    whole = math.floor((math.sqrt(12 * variance + 1) - 1) / 2)
+    rest = (2 * whole + 1) * (whole * (whole + 1) - 3 * variance) / (6 * (variance - (whole + 1) ** 2))
+    box = np.array([rest, *[1.0] * (2 * whole + 1), rest]) / (2 * (whole + rest) + 1)
+    return np.convolve(np.convolve(box, box), box).astype(np.float32)
