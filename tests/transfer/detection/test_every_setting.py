@@ -47,6 +47,9 @@ class Recorder(CfgNode):
     def clone(self):
         return Recorder(self, self.__dict__["_seen"], self.__dict__["_prefix"])
 
+    def __deepcopy__(self, memo):
+        return self.clone()
+
 
 def on_meta(name, seen, *words):
     """Build a detector without memory, its optimiser and its schedule, and record what they read."""
