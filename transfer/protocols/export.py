@@ -22,7 +22,7 @@ import yaml
 from benchmark.core.errors import run_command
 from benchmark.core.files import write_text
 from benchmark.core.folder import ROOT
-from transfer.checkpoints.initialisation import MSRA_BGR, RGB, InputConvention
+from transfer.checkpoints.convention import MSRA_BGR, RGB, InputConvention
 from transfer.protocols.comparable import NOT_COMPARED
 from transfer.protocols.files import leaves
 from transfer.protocols.names import PROTOCOLS
