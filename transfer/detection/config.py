@@ -22,12 +22,19 @@ class DetectionConfig:
     weights: str = option(
         "random",
         "a checkpoint (any layout), or 'random' (the untrained encoder of --seed), 'detectron2-random', "
-        "'torchvision:FILE', 'msra:FILE'; with --eval-only a detector",
+        "'torchvision:FILE', 'msra:FILE', or what is published: 'zoo:NAME' (python benchmark/zoo.py lists them), "
+        "'hf:OWNER/NAME[/FILE]', 'https://...', 'torchvision:IMAGENET1K_V2'; with --eval-only a detector",
         group="Weights",
     )
     branch: str = option("online", "branch of a checkpoint", group="Weights", choices=("online", "momentum"))
     layout: str | None = option(None, "layout of a checkpoint; default: recognised", group="Weights")
     trust: bool = option(False, "let the file run code when it is read; only if you trust its author", group="Weights")
+    method: str | None = option(
+        None, "pre-training method of a file that does not say it; recorded as stated by you", group="Weights"
+    )
+    epochs_stated: int | None = option(
+        None, "epochs of pre-training of a file that does not say them; recorded as stated by you", group="Weights"
+    )
 
     protocol: str | None = option(
         None, "a name in transfer/protocols; default suits --data: the embedded one, C4 1x or VOC 24k", group="Protocol"
@@ -74,6 +81,12 @@ class DetectionConfig:
         for name in ("workers", "seed"):
             if getattr(self, name) < 0:
                 raise UserError(f"--{name} is {getattr(self, name)}; it must be 0 or more.")
+        if self.epochs_stated is not None and self.epochs_stated < 0:
+            raise UserError(f"--epochs-stated is {self.epochs_stated}; it must be 0 or more.")
+        if self.eval_only and (self.method is not None or self.epochs_stated is not None):
+            raise UserError(
+                "--method and --epochs-stated describe weights of pre-training; --eval-only takes a detector."
+            )
         if self.fraction is not None and self.fraction not in FRACTIONS:
             raise UserError(f"--fraction is {self.fraction}; it is one of {', '.join(map(str, FRACTIONS))}.")
         if self.sweep_lr and (self.lr is not None or "SOLVER.BASE_LR" in self.overrides):

@@ -17,11 +17,23 @@ PROTOCOL_KEYS = (
 class ClassifyConfig:
     """Every option of the classification protocol; defaults are those of the linear probe on ImageNet."""
 
-    weights: str = option("random", "a checkpoint, or 'random': the untrained encoder of --seed", group="Weights")
+    weights: str = option(
+        "random",
+        "a checkpoint, or 'random' (the untrained encoder of --seed), or what is published: 'zoo:NAME' (python "
+        "benchmark/zoo.py lists them), 'hf:OWNER/NAME[/FILE]', 'https://...', 'torchvision:IMAGENET1K_V2'",
+        group="Weights",
+    )
     branch: str = option("online", "branch of a checkpoint", group="Weights", choices=("online", "momentum"))
     arch: str = option("resnet50", "encoder of 'random'", group="Weights", choices=("resnet18", "resnet50"))
     layout: str | None = option(None, "layout of a foreign checkpoint; default: recognised", group="Weights")
     trust: bool = option(False, "load a foreign checkpoint although that may execute code in it", group="Weights")
+
+    method: str | None = option(
+        None, "pre-training method of a file that does not say it; recorded as stated by you", group="Weights"
+    )
+    epochs_stated: int | None = option(
+        None, "epochs of pre-training of a file that does not say them; recorded as stated by you", group="Weights"
+    )
 
     data: str | None = option(
         None, "folder with train/ and validation/ (or val/, test/) of class folders; default embedded", group="Data"
@@ -58,9 +70,10 @@ class ClassifyConfig:
             value = getattr(self, name)
             if value is not None and not 0 < value < float("inf"):
                 raise UserError(f"--{name.replace('_', '-')} is {value}; it must be above 0.")
-        for name in ("workers", "seed"):
-            if getattr(self, name) < 0:
-                raise UserError(f"--{name} is {getattr(self, name)}; it must be 0 or more.")
+        for name in ("workers", "seed", "epochs_stated"):
+            value = getattr(self, name)
+            if value is not None and value < 0:
+                raise UserError(f"--{name.replace('_', '-')} is {value}; it must be 0 or more.")
 
     @property
     def size(self) -> int:
