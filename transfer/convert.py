@@ -15,6 +15,7 @@ from typing import Any
 
 from benchmark.core.errors import UserError, run_command
 from benchmark.core.options import check_choices, option, parse
+from benchmark.core.value_types import PathText
 
 _SUFFIXES = re.compile(r"(?<=.)(\.(pth|pt|tar|ckpt|pkl|safetensors|torch|bin))+$")
 
@@ -44,7 +45,7 @@ class ConvertConfig:
         None, "epochs of pre-training of a file that does not say them; recorded as stated by you", group="Input"
     )
     inspect: bool = option(False, "say what the file holds and write nothing", group="Output")
-    output: str | None = option(
+    output: PathText | None = option(
         None, "the file to write; default the checkpoint's name with .detectron2.pth, beside it", group="Output"
     )
     overwrite: bool = option(False, "replace --output if it holds something else", group="Output")

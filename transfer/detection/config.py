@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from benchmark.core.errors import UserError
 from benchmark.core.options import check_choices, option
+from benchmark.core.value_types import PathText
 
 FRACTIONS = (0.01, 0.02, 0.05, 0.1)
 EVALUATORS = ("hotcoco", "pycocotools")
@@ -19,7 +20,7 @@ NOT_IDENTITY = (
 class DetectionConfig:
     """Every option of a fine-tuning run. What is None follows from the protocol, which holds all other settings."""
 
-    weights: str = option(
+    weights: PathText = option(
         "random",
         "a checkpoint (any layout), or 'random' (the untrained encoder of --seed), 'detectron2-random', "
         "'torchvision:FILE', 'msra:FILE', or what is published: 'zoo:NAME' (python benchmark/zoo.py lists them), "
@@ -54,7 +55,7 @@ class DetectionConfig:
         short="KEY VALUE",
     )  # fmt: skip
 
-    data: str | None = option(None, "root in COCO's (VOC's) own layout; default the embedded set", group="Data")
+    data: PathText | None = option(None, "root in COCO's (VOC's) own layout; default the embedded set", group="Data")
     fraction: float | None = option(
         None, "train on this share of the images (0.01, 0.02, 0.05 or 0.1; nested, by --seed)", group="Data"
     )
@@ -65,8 +66,8 @@ class DetectionConfig:
 
     device: str = option("auto", "where to compute", group="Run", choices=("auto", "cpu", "cuda"))
     seed: int = option(0, "of heads, order, augmentation, 'random' and --fraction", group="Run")
-    output: str | None = option(None, "folder of the run; default results/runs/<protocol>-<key>", group="Run")
-    records: str | None = option(None, "folder of records; default results/records", group="Run")
+    output: PathText | None = option(None, "folder of the run; default results/runs/<protocol>-<key>", group="Run")
+    records: PathText | None = option(None, "folder of records; default results/records", group="Run")
     checkpoint_every: int = option(1000, "iterations between checkpoints", group="Run")
     log_every: int = option(20, "iterations between lines of metrics.json and TensorBoard", group="Run")
     resume: bool = option(True, "continue the run that the folder holds; --no-resume refuses it", group="Run")

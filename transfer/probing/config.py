@@ -5,6 +5,7 @@ from typing import Any
 
 from benchmark.core.errors import UserError
 from benchmark.core.options import check_choices, option, to_dict
+from benchmark.core.value_types import PathText
 
 # What may differ between two calls of one run: where it runs, not what it computes.
 NOT_IDENTITY = ("output", "records", "features", "dry_run", "workers", "device", "data", "weights", "trust")
@@ -17,7 +18,7 @@ PROTOCOL_KEYS = (
 class ClassifyConfig:
     """Every option of the classification protocol; defaults are those of the linear probe on ImageNet."""
 
-    weights: str = option(
+    weights: PathText = option(
         "random",
         "a checkpoint, or 'random' (the untrained encoder of --seed), or what is published: 'zoo:NAME' (python "
         "benchmark/zoo.py lists them), 'hf:OWNER/NAME[/FILE]', 'https://...', 'torchvision:IMAGENET1K_V2'",
@@ -35,7 +36,7 @@ class ClassifyConfig:
         None, "epochs of pre-training of a file that does not say them; recorded as stated by you", group="Weights"
     )
 
-    data: str | None = option(
+    data: PathText | None = option(
         None, "folder with train/ and validation/ (or val/, test/) of class folders; default embedded", group="Data"
     )
     image_size: int | None = option(
@@ -59,9 +60,9 @@ class ClassifyConfig:
     device: str = option("auto", "where to compute", group="Run", choices=("auto", "cpu", "cuda"))
     precision: str = option("fp32", "of the encoder", group="Run", choices=("fp32", "bf16"))
     seed: int = option(0, "of the untrained encoder and of the probe", group="Run")
-    output: str | None = option(None, "folder of the run; default results/runs/classify-<key>", group="Run")
-    records: str | None = option(None, "folder of records; default results/records", group="Run")
-    features: str | None = option(None, "folder in which features are kept; default results/features", group="Run")
+    output: PathText | None = option(None, "folder of the run; default results/runs/classify-<key>", group="Run")
+    records: PathText | None = option(None, "folder of records; default results/records", group="Run")
+    features: PathText | None = option(None, "folder in which features are kept; default results/features", group="Run")
     dry_run: bool = option(False, "print the plan and stop", group="Run")
 
     def __post_init__(self) -> None:
