@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from benchmark.core.errors import UserError, run_command
 from benchmark.core.options import check_choices, option, parse
+from benchmark.core.value_types import PathText
 
 if TYPE_CHECKING:
     from benchmark.comparison.rows import Table
@@ -29,9 +30,9 @@ CAVEATS = (
 class ReportConfig:
     """Options of the report: where the records are and where tables, figures and page go."""
 
-    records: str | None = option(None, "folder of records, *.json; default results/records", group="Files")
-    output: str | None = option(None, "folder for tables/, figures/ and report.html; default results", group="Files")
-    published: str | None = option(None, "CSV of published figures; default the project's own", group="Files")
+    records: PathText | None = option(None, "folder of records, *.json; default results/records", group="Files")
+    output: PathText | None = option(None, "folder for tables, figures and page; default results", group="Files")
+    published: PathText | None = option(None, "CSV of published figures; default the project's own", group="Files")
 
     def __post_init__(self) -> None:
         check_choices(self)

@@ -1,6 +1,7 @@
 """Any ResNet-50 checkpoint in, Detectron2 weights out, or a non-zero exit that says why.
 
     python transfer/convert.py CHECKPOINT --output FILE.pth [--branch online|momentum] [--layout L] [--trust]
+    python transfer/convert.py zoo:NAME|hf:REPO|https://... --output FILE.pth
     python transfer/convert.py CHECKPOINT --inspect
 
 Strict: all 265 tensors of the backbone with their shapes and finite values, or nothing. docs/conversion.md has the
@@ -14,6 +15,7 @@ from typing import Any
 
 from benchmark.core.errors import UserError, run_command
 from benchmark.core.options import check_choices, option, parse
+from benchmark.core.value_types import PathText
 
 _SUFFIXES = re.compile(r"(?<=.)(\.(pth|pt|tar|ckpt|pkl|safetensors|torch|bin))+$")
 
@@ -22,14 +24,28 @@ _SUFFIXES = re.compile(r"(?<=.)(\.(pth|pt|tar|ckpt|pkl|safetensors|torch|bin))+$
 class ConvertConfig:
     """Options of ``transfer/convert.py``."""
 
-    file: tuple[str, ...] = option((), "the checkpoint (may stand without the flag)", group="Input", positional=True)
+    file: tuple[str, ...] = option(
+        (), "the checkpoint, as --weights says (may stand without the flag)", group="Input", positional=True
+    )
+    weights: str | None = option(
+        None,
+        "the checkpoint: a file, or 'zoo:NAME' (python benchmark/zoo.py lists them), 'hf:OWNER/NAME[/FILE]', "
+        "'https://...', 'torchvision:IMAGENET1K_V2'",
+        group="Input",
+    )
     branch: str = option("online", "which encoder of the two", group="Input", choices=("online", "momentum"))
     layout: str | None = option(
         None, "take the file as this layout (docs/conversion.md) or at:ADDRESS; default found by itself", group="Input"
     )
     trust: bool = option(False, "let the file run code when it is read; only if you trust its author", group="Input")
+    method: str | None = option(
+        None, "pre-training method of a file that does not say it; recorded as stated by you", group="Input"
+    )
+    epochs_stated: int | None = option(
+        None, "epochs of pre-training of a file that does not say them; recorded as stated by you", group="Input"
+    )
     inspect: bool = option(False, "say what the file holds and write nothing", group="Output")
-    output: str | None = option(
+    output: PathText | None = option(
         None, "the file to write; default the checkpoint's name with .detectron2.pth, beside it", group="Output"
     )
     overwrite: bool = option(False, "replace --output if it holds something else", group="Output")
@@ -48,28 +64,46 @@ def main(argv: list[str] | None = None) -> int:
     """Convert or inspect one file as the command line says; 0 when done."""
     config = parse(ConvertConfig, argv, "transfer/convert.py", "Convert a ResNet-50 checkpoint to Detectron2 weights.")
     check_choices(config)
-    if len(config.file) != 1:
-        raise UserError(f"{len(config.file)} files are given; write transfer/convert.py CHECKPOINT --output FILE.pth.")
-    path = Path(config.file[0])
-    output = Path(config.output) if config.output else path.with_name(_SUFFIXES.sub("", path.name) + ".detectron2.pth")
-    if output.resolve() == path.resolve():
+    words = [*config.file, *([config.weights] if config.weights else [])]
+    if len(words) != 1:
+        raise UserError(f"{len(words)} files are given; write transfer/convert.py CHECKPOINT --output FILE.pth.")
+    output = Path(config.output) if config.output else default_output(words[0])
+    if output.resolve() == Path(words[0]).resolve():
         raise UserError(f"--output {output} is the checkpoint itself; choose another name.")
-    return inspect(config, path) if config.inspect else convert(config, path, output)
+    return inspect(config, words[0]) if config.inspect else convert(config, words[0], output)
 
 
-def inspect(config: ConvertConfig, path: Path) -> int:
+def default_output(word: str) -> Path:
+    """Return where the converted file goes: beside a file of this machine, here for a published one."""
+    from benchmark.catalogue.obtain import names_a_published_file
+
+    path = Path(re.split(r"[/:]", word)[-1]) if names_a_published_file(word) else Path(word)
+    return path.with_name(_SUFFIXES.sub("", path.name) + ".detectron2.pth")
+
+
+def inspect(config: ConvertConfig, word: str) -> int:
     """Print what the file holds."""
     from transfer.checkpoints.inspection import inspect_file
+    from transfer.checkpoints.sources import locate
 
+    published = locate(word)
+    path = published.path if published else Path(word)
     print(inspect_file(path, branch=config.branch, layout=config.layout, trust=config.trust))
     return 0
 
 
-def convert(config: ConvertConfig, path: Path, output: Path) -> int:
+def convert(config: ConvertConfig, word: str, output: Path) -> int:
     """Convert the file into `output`."""
     from transfer.checkpoints.conversion import convert_checkpoint, write_converted
 
-    content = convert_checkpoint(path, branch=config.branch, layout=config.layout, trust=config.trust)
+    content = convert_checkpoint(
+        word,
+        branch=config.branch,
+        layout=config.layout,
+        trust=config.trust,
+        method=config.method,
+        epoch=config.epochs_stated,
+    )
     new = write_converted(output, content, overwrite=config.overwrite)
     about = ", ".join(f"{key} {value}" for key, value in content["source"].items() if value is not None)
     print(f"{len(content['model'])} of 265 tensors ({about})")

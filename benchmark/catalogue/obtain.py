@@ -7,6 +7,7 @@ the published one, or pinned, which is said. Nothing is mirrored, nothing is exe
 
 import contextlib
 import hashlib
+import os
 import re
 import sys
 from collections.abc import Callable, Iterator
@@ -65,8 +66,9 @@ def _local(word: str) -> bool:
 
 
 def on_stderr(text: str) -> None:
-    """Print a line for people beside the output."""
-    print(text, file=sys.stderr, flush=True)
+    """Print a line for people beside the output; of several processes (torchrun's ``RANK``) the first one does."""
+    if os.environ.get("RANK", "0") == "0":
+        print(text, file=sys.stderr, flush=True)
 
 
 def obtain(word: str, say: Say = on_stderr) -> Obtained:

@@ -23,7 +23,7 @@ from pretrain.networks.encoder import Branches, Outputs
 from pretrain.training.config import PretrainConfig
 from pretrain.training.gradient_cache import backward_through_cache, features_without_graph, frozen_running_statistics
 from pretrain.training.optimisers import make_optimiser
-from pretrain.training.schedules import ema_momentum, learning_rate
+from pretrain.training.schedules import ema_momentum, warm_up_then_cosine
 
 RANK_SAMPLES = 1024  # rows of the batch that effective ranks are computed from, at most
 RANK_DEFINITION = f"covariance eigenvalues, centred, at most {RANK_SAMPLES} rows"
@@ -67,7 +67,8 @@ class PretrainTrainer(TrainingLoop):
         self.optimiser = make_optimiser(config, self.branches.online())
         self.scaler = torch.amp.GradScaler(device.type, enabled=config.precision == "fp16")
         self.online = self._wrapped(self.branches.online())
-        self.lr_schedule = learning_rate(config.scaled_lr, config.warmup / config.epochs)
+        warmup = round(config.warmup * self.iterations_per_epoch)
+        self.lr_schedule = warm_up_then_cosine(config.scaled_lr, self.max_iter, warmup, "linspace")
         self.ema_schedule = ema_momentum(config.ema)
         self.last: StepResult | None = None
         self._rank = "-"
@@ -112,7 +113,7 @@ class PretrainTrainer(TrainingLoop):
     def run_step(self) -> None:
         """Take one optimiser step on one global batch. Raises ``Diverged`` before a bad step is taken."""
         progress = self.iter / self.max_iter
-        lr, momentum = self.lr_schedule(progress), self.ema_schedule(progress)
+        lr, momentum = self.lr_schedule(self.iter), self.ema_schedule(progress)
         for group in self.optimiser.param_groups:
             group["lr"] = lr
         batch: Batch = next(self._batches)

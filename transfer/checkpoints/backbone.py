@@ -32,6 +32,7 @@ class Provenance:
         seed: of pre-training.
         dtype: precision of the file's tensors, ``float16`` say; several are joined by commas.
         evidence: what told layout, method and epochs, for people.
+        zoo: name of its entry in the catalogue of published checkpoints, found by name or by hash.
     """
 
     sha256: str
@@ -48,6 +49,7 @@ class Provenance:
     seed: int | None = None
     dtype: str | None = None
     evidence: str | None = None
+    zoo: str | None = None
 
     def source(self) -> dict[str, Any]:
         """Return the plain values that a converted file keeps: all attributes, the convention as ``input``."""
@@ -96,6 +98,7 @@ class Detector(Provenance):
 SOURCE_KEYS: dict[str, type] = {
     "sha256": str, "layout": str, "branch": str, "arch": str, "method": str, "method_from": str, "epoch": int,
     "total_epochs": int, "epochs_from": str, "seed": int, "dtype": str, "evidence": str,
+    "zoo": str,
 }  # fmt: skip
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 
 from benchmark.core.errors import UserError
-from benchmark.core.files import sha256_of_file, write_bytes
+from benchmark.core.files import write_bytes
 from transfer.checkpoints.backbone import Backbone, provenance_of_source
 from transfer.checkpoints.choice import AT, choose, likeness
 from transfer.checkpoints.detectron2_form import source_of_file
@@ -15,19 +15,28 @@ from transfer.checkpoints.evidence import evidence, told_convention
 from transfer.checkpoints.finding import Candidate, Match
 from transfer.checkpoints.reading import Contents, read_file
 from transfer.checkpoints.resnet import ARCHITECTURES, expected_shapes
+from transfer.checkpoints.sources import hash_and_account, locate, published_as, with_statement
 from transfer.checkpoints.strictness import architecture, faults
 
 
 def convert_checkpoint(
-    path: str | Path, *, branch: str = "online", layout: str | None = None, trust: bool = False
+    path: str | Path,
+    *,
+    branch: str = "online",
+    layout: str | None = None,
+    trust: bool = False,
+    method: str | None = None,
+    epoch: int | None = None,
 ) -> dict[str, Any]:
     """Convert a ResNet-50 checkpoint to what Detectron2 loads into C4 and FPN models alike.
 
     Args:
-        path: a torch file, a Detectron2 pickle or safetensors; see ``reading.read_file``.
+        path: a torch file, a Detectron2 pickle or safetensors (see ``reading.read_file``), or a word that names a
+            published one (``zoo:NAME``, ``hf:OWNER/NAME``, ``https://...``), which is downloaded once.
         branch: ``online`` (student, query, base) or ``momentum`` (teacher, key, target).
         layout: the name of a layout in ``layouts.LAYOUTS``, or ``at:ADDRESS``; None finds it.
         trust: execute what the file's pickle asks for.
+        method, epoch: what the user states of a file that says nothing.
 
     Returns:
         ``{"model": 265 float32 tensors by Detectron2's name, "__author__", "matching_heuristics": True, "source"}``.
@@ -39,7 +48,10 @@ def convert_checkpoint(
         UserError: unreadable or unsafe, no or several backbones, no such branch or layout, tensors missing,
             unexpected, misshaped, not floating point or not finite, or a ResNet-18.
     """
-    backbone = read_backbone(path, branch=branch, layout=layout, trust=trust)
+    published = locate(str(path))
+    backbone = read_backbone(published.path if published else path, branch=branch, layout=layout, trust=trust)
+    backbone = published_as(backbone, published) if published else backbone
+    backbone = with_statement(backbone, str(path), method, epoch)
     if backbone.arch == "resnet18":
         raise UserError(f"{path} holds a ResNet-18, and only a ResNet-50 becomes Detectron2 weights here.")
     return backbone.checkpoint
@@ -73,19 +85,21 @@ def check_tensors(match: Match, path: Path, contents: Contents) -> None:
 
 def provenance(contents: Contents, match: Match, path: Path) -> dict[str, Any]:
     """Return the attributes of ``backbone.Provenance`` for a backbone found in a file."""
+    sha256, published = hash_and_account(path)
     before = source_of_file(contents.content)
     if before is not None:
         known = provenance_of_source(before)
-        known |= {"branch": match.branch, "sha256": known["sha256"] or sha256_of_file(path)}
+        known |= {"branch": match.branch, "sha256": known["sha256"] or sha256}
         return known | {"arch": architecture(match.candidate), "convention": told_convention(contents, match)}
     return {
-        "sha256": sha256_of_file(path),
+        "sha256": sha256,
         "layout": match.layout.name if match.layout else AT + match.candidate.address,
         "branch": match.branch,
         "arch": architecture(match.candidate),
         "dtype": precisions([match.candidate]),
         "convention": told_convention(contents, match),
         **evidence(contents, match),
+        **published,
     }
 
 

@@ -41,6 +41,8 @@ def inspect_file(path: str | Path, *, branch: str, layout: str | None, trust: bo
         match = found[0]
     known = provenance(contents, match, path)
     told = {"method": known.get("method"), "epoch": known.get("epoch"), "total epochs": known.get("total_epochs")}
+    if known.get("zoo"):
+        rows.append(("in the zoo", f"{known['zoo']}, by its hash"))
     rows += [(key, "unknown" if value is None else str(value)) for key, value in told.items()]
     return _table(rows)
 

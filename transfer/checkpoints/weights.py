@@ -1,6 +1,7 @@
 """Every word that ``--weights`` understands, for detectors and for classification alike.
 
-``FILE`` | ``random`` | ``detectron2-random`` | ``torchvision:FILE`` | ``msra:FILE``, and the words of ``sources.py``.
+``FILE`` | ``random`` | ``detectron2-random`` | ``torchvision:FILE`` | ``msra:FILE``, and what is published:
+``zoo:NAME`` | ``hf:REPO[/FILE]`` | ``https://...`` | ``torchvision:IMAGENET1K_V2``.
 """
 
 from collections.abc import Mapping
@@ -8,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from benchmark.catalogue.obtain import Obtained
 from benchmark.core.errors import UserError, nearest
 from benchmark.core.files import sha256_of, sha256_of_file
 from pretrain.networks.encoder import untrained_backbone
@@ -16,6 +18,7 @@ from transfer.checkpoints.convention import MSRA_BGR, RGB
 from transfer.checkpoints.conversion import read_backbone
 from transfer.checkpoints.reading import read_file
 from transfer.checkpoints.resnet import expected_shapes
+from transfer.checkpoints.sources import locate, published_as, refuse_statement, with_statement
 
 RANDOM, DETECTRON2_RANDOM = "random", "detectron2-random"
 TORCHVISION, MSRA = "torchvision:", "msra:"
@@ -37,7 +40,9 @@ def resolve_weights(
     Args:
         word: ``FILE`` (any checkpoint that convert.py reads), ``random`` (the untrained encoder that pre-training with
             `seed` starts from, like a checkpoint of 0 epochs), ``detectron2-random`` (Detectron2's own),
-            ``torchvision:FILE`` (supervised, torchvision's) or ``msra:FILE`` (supervised, Detectron2's ``R-50.pkl``).
+            ``torchvision:FILE`` (supervised, torchvision's), ``msra:FILE`` (supervised, Detectron2's ``R-50.pkl``), or
+            a published file, which is downloaded once: ``zoo:NAME`` (``python benchmark/zoo.py``),
+            ``hf:OWNER/NAME[/FILE]``, ``https://...``, ``torchvision:IMAGENET1K_V1`` or ``_V2``.
         branch, layout, trust: as for ``conversion.read_backbone``.
         seed, arch: of ``random``.
         method, epoch: what the user states of a file that says nothing (``--method``, ``--epochs-stated``).
@@ -46,8 +51,15 @@ def resolve_weights(
         The backbone with its input convention and with who says what its method and epochs are.
 
     Raises:
-        UserError: see ``conversion.convert_checkpoint``; a file for ``msra:`` that is none of MSRA's.
+        UserError: see ``conversion.convert_checkpoint``; a file for ``msra:`` that is none of MSRA's; a published file
+            that is not there or is another one; a statement that contradicts what is known.
+        RunFailed: a download failed; the same command goes on from there.
     """
+    published = locate(word)
+    if published is not None:
+        return with_statement(_published(published, branch, layout, trust), word, method, epoch)
+    if word in (RANDOM, DETECTRON2_RANDOM) or word.startswith((MSRA, TORCHVISION)):
+        refuse_statement(word, method, epoch)
     if word == RANDOM:
         return _untrained(arch, seed)
     if word == DETECTRON2_RANDOM:
@@ -58,11 +70,27 @@ def resolve_weights(
         found = _file(word.removeprefix(TORCHVISION), "online", layout, trust)
         if found.layout not in ("torchvision", "detectron2"):
             raise UserError(f"{word} is no supervised file of torchvision but {found.layout}; leave torchvision: out.")
-        return replace(found, family="torchvision", method="supervised-torchvision", method_from=USER)
+        return _supervised_by_torchvision(found)
     if not Path(word).exists() and "/" not in word and "." not in word:
         known = (RANDOM, DETECTRON2_RANDOM)
         raise UserError(f"--weights {word!r} is neither a file nor a known initialisation{nearest(word, known)}")
-    return _file(word, branch, layout, trust).stated(method, epoch, USER)
+    return with_statement(_file(word, branch, layout, trust), word, method, epoch)
+
+
+def _published(obtained: Obtained, branch: str, layout: str | None, trust: bool) -> Backbone:
+    """Read a published file; what the catalogue says of its name holds for a file taken out of an archive too."""
+    entry, path = obtained.entry, obtained.path
+    if entry is not None and entry.layout == "msra":
+        return published_as(_msra(path), obtained)
+    found = published_as(_file(str(path), branch, layout, trust), obtained)
+    if entry is not None and entry.method == "supervised-torchvision":
+        return _supervised_by_torchvision(found)
+    return found
+
+
+def _supervised_by_torchvision(found: Backbone) -> Backbone:
+    method_from = found.method_from if found.zoo else USER
+    return replace(found, family="torchvision", method="supervised-torchvision", method_from=method_from)
 
 
 def _file(path: str, branch: str, layout: str | None, trust: bool) -> Backbone:
@@ -91,7 +119,8 @@ def _untrained(arch: str, seed: int) -> Backbone:
 def _msra(path: Path) -> Backbone:
     found = read_backbone(path)
     if found.layout == "msra":
-        return replace(found, family="msra", method="supervised-msra", method_from=USER, branch=None)
+        method_from = found.method_from if found.zoo else USER
+        return replace(found, family="msra", method="supervised-msra", method_from=method_from, branch=None)
     if found.layout == "detectron2" and found.convention in (None, MSRA_BGR):
         return replace(found, family="msra", convention=MSRA_BGR)
     raise UserError(f"{path} is neither MSRA's R-50.pkl nor a detector trained from it; give it without msra:.")
@@ -106,6 +135,8 @@ def resolve_detector(path: str, *, trust: bool = False) -> Detector:
     Raises:
         UserError: unreadable, unsafe, or without a ``model``.
     """
+    published = locate(path)
+    path = path if published is None else str(published.path)
     content = read_file(path, trust=trust).content
     if not isinstance(content, Mapping) or not isinstance(content.get("model"), Mapping):
         raise UserError(f"{path} is no detector: it has no 'model'; give the model_final.pth of a fine-tuning run.")

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from benchmark.core.errors import UserError
 from benchmark.core.options import check_choices, option
+from benchmark.core.value_types import PathText
 
 FRACTIONS = (0.01, 0.02, 0.05, 0.1)
 EVALUATORS = ("hotcoco", "pycocotools")
@@ -19,15 +20,22 @@ NOT_IDENTITY = (
 class DetectionConfig:
     """Every option of a fine-tuning run. What is None follows from the protocol, which holds all other settings."""
 
-    weights: str = option(
+    weights: PathText = option(
         "random",
         "a checkpoint (any layout), or 'random' (the untrained encoder of --seed), 'detectron2-random', "
-        "'torchvision:FILE', 'msra:FILE'; with --eval-only a detector",
+        "'torchvision:FILE', 'msra:FILE', or what is published: 'zoo:NAME' (python benchmark/zoo.py lists them), "
+        "'hf:OWNER/NAME[/FILE]', 'https://...', 'torchvision:IMAGENET1K_V2'; with --eval-only a detector",
         group="Weights",
     )
     branch: str = option("online", "branch of a checkpoint", group="Weights", choices=("online", "momentum"))
     layout: str | None = option(None, "layout of a checkpoint; default: recognised", group="Weights")
     trust: bool = option(False, "let the file run code when it is read; only if you trust its author", group="Weights")
+    method: str | None = option(
+        None, "pre-training method of a file that does not say it; recorded as stated by you", group="Weights"
+    )
+    epochs_stated: int | None = option(
+        None, "epochs of pre-training of a file that does not say them; recorded as stated by you", group="Weights"
+    )
 
     protocol: str | None = option(
         None, "a name in transfer/protocols; default suits --data: the embedded one, C4 1x or VOC 24k", group="Protocol"
@@ -47,7 +55,7 @@ class DetectionConfig:
         short="KEY VALUE",
     )  # fmt: skip
 
-    data: str | None = option(None, "root in COCO's (VOC's) own layout; default the embedded set", group="Data")
+    data: PathText | None = option(None, "root in COCO's (VOC's) own layout; default the embedded set", group="Data")
     fraction: float | None = option(
         None, "train on this share of the images (0.01, 0.02, 0.05 or 0.1; nested, by --seed)", group="Data"
     )
@@ -58,8 +66,8 @@ class DetectionConfig:
 
     device: str = option("auto", "where to compute", group="Run", choices=("auto", "cpu", "cuda"))
     seed: int = option(0, "of heads, order, augmentation, 'random' and --fraction", group="Run")
-    output: str | None = option(None, "folder of the run; default results/runs/<protocol>-<key>", group="Run")
-    records: str | None = option(None, "folder of records; default results/records", group="Run")
+    output: PathText | None = option(None, "folder of the run; default results/runs/<protocol>-<key>", group="Run")
+    records: PathText | None = option(None, "folder of records; default results/records", group="Run")
     checkpoint_every: int = option(1000, "iterations between checkpoints", group="Run")
     log_every: int = option(20, "iterations between lines of metrics.json and TensorBoard", group="Run")
     resume: bool = option(True, "continue the run that the folder holds; --no-resume refuses it", group="Run")
@@ -74,6 +82,12 @@ class DetectionConfig:
         for name in ("workers", "seed"):
             if getattr(self, name) < 0:
                 raise UserError(f"--{name} is {getattr(self, name)}; it must be 0 or more.")
+        if self.epochs_stated is not None and self.epochs_stated < 0:
+            raise UserError(f"--epochs-stated is {self.epochs_stated}; it must be 0 or more.")
+        if self.eval_only and (self.method is not None or self.epochs_stated is not None):
+            raise UserError(
+                "--method and --epochs-stated describe weights of pre-training; --eval-only takes a detector."
+            )
         if self.fraction is not None and self.fraction not in FRACTIONS:
             raise UserError(f"--fraction is {self.fraction}; it is one of {', '.join(map(str, FRACTIONS))}.")
         if self.sweep_lr and (self.lr is not None or "SOLVER.BASE_LR" in self.overrides):

@@ -13,6 +13,7 @@ from benchmark.core.folder import run_key
 from benchmark.core.options import to_dict
 from benchmark.records import RECORDS, RunRecord
 from pretrain.engine.processes import is_main, world_size
+from transfer.checkpoints.sources import record_of
 from transfer.detection.task import Task
 
 
@@ -73,6 +74,8 @@ def record(
         "data_fingerprint": task.data.fingerprint,
         "fraction": task.data.fraction,
     }
+    if start.zoo is not None:
+        details["zoo"] = start.zoo
     if task.data.image_ids is not None:
         details["image_ids"] = list(task.data.image_ids)
     if grid:
@@ -85,6 +88,7 @@ def record(
         status=status,
         method=task.method,
         epochs=start.epoch,
+        **record_of(start),
         total_epochs=start.total_epochs,
         branch=start.branch,
         file_sha256=start.sha256,

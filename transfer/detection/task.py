@@ -56,7 +56,13 @@ def find_weights(config: DetectionConfig) -> Backbone | Detector:
     if config.eval_only:
         return resolve_detector(config.weights, trust=config.trust)
     found = resolve_weights(
-        config.weights, branch=config.branch, layout=config.layout, trust=config.trust, seed=config.seed
+        config.weights,
+        branch=config.branch,
+        layout=config.layout,
+        trust=config.trust,
+        seed=config.seed,
+        method=config.method,
+        epoch=config.epochs_stated,
     )
     if found.arch != "resnet50":
         raise UserError(f"{config.weights} holds a ResNet-18, and the detectors here are built on a ResNet-50.")

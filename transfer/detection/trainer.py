@@ -25,6 +25,7 @@ from benchmark.core.progress import progress
 from pretrain.engine.failures import Diverged
 from pretrain.engine.processes import is_main, rank, world_size
 from transfer.detection.batches import STATISTICS, training_dicts, training_loader
+from transfer.protocols.settings import honoured_value
 
 FORMAT_VERSION = 1
 LAST = "checkpoint.pth"
@@ -47,6 +48,9 @@ class DetectionTrainer(TrainerBase):
         self.optimiser = build_optimizer(cfg, model)
         self.scheduler = build_lr_scheduler(cfg, self.optimiser)
         self.device = torch.device(cfg.MODEL.DEVICE)
+        torch.backends.cudnn.benchmark = cfg.CUDNN_BENCHMARK
+        if precision := honoured_value(cfg, "FLOAT32_PRECISION"):
+            torch.set_float32_matmul_precision(precision)
         self.dicts = training_dicts(cfg)
         self.wrapped = self._wrapped()
         self.losses: dict[str, float] = {}

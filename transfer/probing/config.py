@@ -5,6 +5,7 @@ from typing import Any
 
 from benchmark.core.errors import UserError
 from benchmark.core.options import check_choices, option, to_dict
+from benchmark.core.value_types import PathText
 
 # What may differ between two calls of one run: where it runs, not what it computes.
 NOT_IDENTITY = ("output", "records", "features", "dry_run", "workers", "device", "data", "weights", "trust")
@@ -17,13 +18,25 @@ PROTOCOL_KEYS = (
 class ClassifyConfig:
     """Every option of the classification protocol; defaults are those of the linear probe on ImageNet."""
 
-    weights: str = option("random", "a checkpoint, or 'random': the untrained encoder of --seed", group="Weights")
+    weights: PathText = option(
+        "random",
+        "a checkpoint, or 'random' (the untrained encoder of --seed), or what is published: 'zoo:NAME' (python "
+        "benchmark/zoo.py lists them), 'hf:OWNER/NAME[/FILE]', 'https://...', 'torchvision:IMAGENET1K_V2'",
+        group="Weights",
+    )
     branch: str = option("online", "branch of a checkpoint", group="Weights", choices=("online", "momentum"))
     arch: str = option("resnet50", "encoder of 'random'", group="Weights", choices=("resnet18", "resnet50"))
     layout: str | None = option(None, "layout of a foreign checkpoint; default: recognised", group="Weights")
     trust: bool = option(False, "load a foreign checkpoint although that may execute code in it", group="Weights")
 
-    data: str | None = option(
+    method: str | None = option(
+        None, "pre-training method of a file that does not say it; recorded as stated by you", group="Weights"
+    )
+    epochs_stated: int | None = option(
+        None, "epochs of pre-training of a file that does not say them; recorded as stated by you", group="Weights"
+    )
+
+    data: PathText | None = option(
         None, "folder with train/ and validation/ (or val/, test/) of class folders; default embedded", group="Data"
     )
     image_size: int | None = option(
@@ -47,9 +60,9 @@ class ClassifyConfig:
     device: str = option("auto", "where to compute", group="Run", choices=("auto", "cpu", "cuda"))
     precision: str = option("fp32", "of the encoder", group="Run", choices=("fp32", "bf16"))
     seed: int = option(0, "of the untrained encoder and of the probe", group="Run")
-    output: str | None = option(None, "folder of the run; default results/runs/classify-<key>", group="Run")
-    records: str | None = option(None, "folder of records; default results/records", group="Run")
-    features: str | None = option(None, "folder in which features are kept; default results/features", group="Run")
+    output: PathText | None = option(None, "folder of the run; default results/runs/classify-<key>", group="Run")
+    records: PathText | None = option(None, "folder of records; default results/records", group="Run")
+    features: PathText | None = option(None, "folder in which features are kept; default results/features", group="Run")
     dry_run: bool = option(False, "print the plan and stop", group="Run")
 
     def __post_init__(self) -> None:
@@ -58,9 +71,10 @@ class ClassifyConfig:
             value = getattr(self, name)
             if value is not None and not 0 < value < float("inf"):
                 raise UserError(f"--{name.replace('_', '-')} is {value}; it must be above 0.")
-        for name in ("workers", "seed"):
-            if getattr(self, name) < 0:
-                raise UserError(f"--{name} is {getattr(self, name)}; it must be 0 or more.")
+        for name in ("workers", "seed", "epochs_stated"):
+            value = getattr(self, name)
+            if value is not None and value < 0:
+                raise UserError(f"--{name.replace('_', '-')} is {value}; it must be 0 or more.")
 
     @property
     def size(self) -> int:

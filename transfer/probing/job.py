@@ -13,6 +13,7 @@ from benchmark.core.folder import RESULTS, claim, run_key
 from benchmark.core.options import to_dict, to_yaml
 from benchmark.records import RECORDS, RunRecord
 from pretrain.engine.processes import choose_device
+from transfer.checkpoints.sources import record_of
 from transfer.probing.config import ClassifyConfig
 from transfer.probing.encoder import make_encoder
 from transfer.probing.features import Features, LabelledImages, extract, read_features, write_features
@@ -97,6 +98,7 @@ def record(
         status=status,
         method=task.method,
         epochs=weights.epoch,
+        **record_of(weights),
         total_epochs=weights.total_epochs,
         branch=weights.branch,
         file_sha256=weights.sha256,
@@ -109,6 +111,11 @@ def record(
         hardware=provenance.hardware(device.type, name),
         config_hash=sha256_of(to_dict(config)),
         config=to_dict(config),
-        details={**details, "training_images": len(task.train.paths), "test_images": len(task.test.paths)},
+        details={
+            **details,
+            "zoo": weights.zoo,
+            "training_images": len(task.train.paths),
+            "test_images": len(task.test.paths),
+        },
     )
     return made.write(config.records or RECORDS)

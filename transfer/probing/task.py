@@ -57,6 +57,8 @@ def prepare(config: ClassifyConfig) -> ProbeTask:
         seed=config.seed,
         layout=config.layout,
         trust=config.trust,
+        method=config.method,
+        epoch=config.epochs_stated,
     )
     check_for_classification(weights, config.weights)
     if config.data is None:

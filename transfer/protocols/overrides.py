@@ -8,25 +8,9 @@ from detectron2.config import CfgNode
 
 from benchmark.core.errors import UserError, check_choice, nearest
 from transfer.protocols.files import leaves
+from transfer.protocols.settings import DECIDED_BY, REFUSED, entry_for
 
 PRECISIONS = ("fp32", "bf16")
-
-# Settings that KEY VALUE may not touch, because something else decides them.
-DECIDED_BY = {
-    "SOLVER.IMS_PER_BATCH": "--ims-per-batch, which rescales lr, steps and warm-up with it",
-    "SOLVER.AMP.ENABLED": "--precision",
-    "SOLVER.CHECKPOINT_PERIOD": "--checkpoint-every",
-    "SOLVER.REFERENCE_WORLD_SIZE": "--ims-per-batch, because it would rescale the schedule silently",
-    "MODEL.WEIGHTS": "--weights",
-    "MODEL.DEVICE": "--device",
-    "MODEL.ROI_HEADS.NUM_CLASSES": "--data, whose classes are counted",
-    "INPUT.MASK_FORMAT": "--data, whose masks are looked at",
-    "DATASETS.TRAIN": "--data",
-    "DATASETS.TEST": "--data",
-    "DATALOADER.NUM_WORKERS": "--workers",
-    "OUTPUT_DIR": "--output",
-    "SEED": "--seed",
-}
 
 
 def set_precision(cfg: CfgNode, precision: str | None) -> dict[str, Any]:
@@ -58,6 +42,8 @@ def _override(cfg: CfgNode, key: str, value: str) -> Any:
         raise UserError(f"{key} is not set by KEY VALUE; it follows from {DECIDED_BY[key]}.")
     if key not in known:
         raise UserError(f"Detectron2 has no setting {key!r}{nearest(key, known)}")
+    if why := entry_for(REFUSED, key):
+        raise UserError(f"{key} cannot be changed here: {why}; leave it out.")
     try:
         cfg.merge_from_list([key, value])
     except ValueError:

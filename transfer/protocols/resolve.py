@@ -20,6 +20,7 @@ from transfer.protocols.files import file_of, merge_file
 from transfer.protocols.names import PROTOCOLS
 from transfer.protocols.norms import check_norms, settle_norms
 from transfer.protocols.overrides import apply_overrides, set_precision
+from transfer.protocols.settings import check_needs, check_refused
 
 if TYPE_CHECKING:
     from transfer.datasets.dataset import DetectionData
@@ -95,6 +96,7 @@ def resolve_protocol(
     cfg = get_cfg()
     path = file_of(name)
     merge_file(cfg, path)
+    check_refused(cfg, f"the protocol {name}")
     task = _task_of(name, cfg, data)
     convention.apply(cfg)
     _set_run(cfg, data, device=device, seed=seed, workers=workers, output=output)
@@ -106,6 +108,7 @@ def resolve_protocol(
     own_lr = changed.pop("SOLVER.BASE_LR", None)
     if own_lr is not None and lr is not None:
         raise UserError(f"the learning rate is given as {lr} and as SOLVER.BASE_LR {own_lr}; give one of them.")
+    check_needs(cfg, changed)
     check_norms(cfg, family, device)
     settle_norms(cfg, world_size)
     check_schedule(cfg)

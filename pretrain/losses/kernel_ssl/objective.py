@@ -19,9 +19,9 @@ from torch import Tensor
 from pretrain.loss_options import WITH_BANDWIDTH, LossOptions
 from pretrain.losses.kernel_ssl.kernels import median_bandwidth
 from pretrain.losses.kernel_ssl.pairs import kernel_pair, linear_pair
-from pretrain.losses.kernel_ssl.precision import full_precision
 from pretrain.losses.kernel_ssl.radius import spectral_radii
 from pretrain.losses.kernel_ssl.terms import LossTerms
+from pretrain.losses.precision import full_precision
 
 
 def kernel_ssl_loss(online_1: Tensor, online_2: Tensor, target_1: Tensor, target_2: Tensor, **options: Any) -> Tensor:

@@ -1,12 +1,85 @@
-"""LARS against its formula written out here; what it leaves alone; SGD as in the recipe."""
+"""LARS and LARC against the official codes' steps; what they leave alone; SGD as in the recipe."""
 
 import pytest
 import torch
 from torch import nn
 
 from pretrain.networks.encoder import Branches
-from pretrain.training.optimisers import LARS, make_optimiser
+from pretrain.training.optimisers import LARC, LARS, make_optimiser
+from tests.pretrain.losses.vectors import read, tensor
 from tests.pretrain.runs import config
+
+OFFICIAL = read("optimizers")
+
+
+def official_parameters():
+    return {name: nn.Parameter(tensor(value)) for name, value in OFFICIAL["params"].items()}
+
+
+def official_optimiser(case, parameters):
+    settings = {"momentum": case["momentum"], "weight_decay": case["weight_decay"], "trust": case["eta"]}
+    if case["optimizer"] == "swav":
+        return LARC(parameters, lr=1.0, **settings)
+    return LARS(parameters, lr=1.0, lr_in_velocity=case["optimizer"] == "simclr", **settings)
+
+
+@pytest.mark.parametrize("case", OFFICIAL["cases"], ids=lambda case: f"{case['optimizer']}-{case['weight_decay']}")
+def test_equals_the_official_steps(case):
+    """Four steps at four learning rates, 0 among them, with a weight of zeros and a gradient of zeros."""
+    parameters = official_parameters()
+    optimiser = official_optimiser(case, parameters.values())
+    for gradients, lr, after in zip(OFFICIAL["grads"], OFFICIAL["lrs"], case["params_after"], strict=True):
+        optimiser.param_groups[0]["lr"] = lr
+        for name, parameter in parameters.items():
+            parameter.grad = tensor(gradients[name])
+        optimiser.step()
+        for name, parameter in parameters.items():
+            torch.testing.assert_close(parameter.detach(), tensor(after[name]), rtol=0, atol=1e-12)
+            assert torch.equal(parameter.grad, tensor(gradients[name]))  # the gradient stays for whoever logs it
+
+
+def test_the_official_cases_tell_the_optimisers_apart():
+    assert len(OFFICIAL["cases"]) == 10
+    after = {(case["optimizer"], case["weight_decay"]): case["params_after"] for case in OFFICIAL["cases"]}
+    assert after["simclr", 0.02] != after["byol", 0.02] != after["swav", 0.02] != after["byol", 1e-6]
+
+
+def test_groups_have_choices_of_their_own():
+    """A group may be decayed without being adapted, and vectors may be treated like all others."""
+    torch.manual_seed(0)
+    matrix, vector = (nn.Parameter(torch.randn(*shape).double()) for shape in ((3, 2), (3,)))
+    before = [matrix.detach().clone(), vector.detach().clone()]
+    groups = [{"params": [matrix], "adapted": False}, {"params": [vector], "exclude_vectors": False, "lr": 2.0}]
+    optimiser = LARS(groups, lr=0.5, weight_decay=0.1)
+    matrix.grad, vector.grad = torch.ones(3, 2).double(), torch.ones(3).double()
+    optimiser.step()
+    torch.testing.assert_close(matrix.detach(), before[0] - 0.5 * (1 + 0.1 * before[0]))
+    direction = 1 + 0.1 * before[1]
+    expected = before[1] - 2.0 * 0.001 * before[1].norm() / direction.norm() * direction
+    torch.testing.assert_close(vector.detach(), expected)
+
+
+def test_parameters_without_a_gradient_stay():
+    still, moving = nn.Parameter(torch.ones(2, 2)), nn.Parameter(torch.ones(2, 2))
+    for optimiser in (
+        LARS([still, moving], lr=1.0, weight_decay=0.1),
+        LARC([still, moving], lr=1.0),
+        LARS([still], 1.0),
+    ):
+        moving.grad = torch.ones(2, 2)
+        optimiser.step()
+        assert torch.equal(still, torch.ones(2, 2))
+        assert still not in optimiser.state
+
+
+def test_a_state_saved_before_these_choices_existed_is_taken_over():
+    optimiser = LARS([nn.Parameter(torch.ones(2, 2))], lr=1.0)
+    state = optimiser.state_dict()
+    for name in ("lr_in_velocity", "exclude_vectors", "adapted"):
+        del state["param_groups"][0][name]
+    optimiser.load_state_dict(state)
+    (group,) = optimiser.param_groups
+    assert (group["lr_in_velocity"], group["exclude_vectors"], group["adapted"]) == (False, True, True)
 
 
 def quadratic_gradients(parameters, step):

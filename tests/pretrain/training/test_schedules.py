@@ -1,41 +1,120 @@
-"""Schedules against literal values and the released code's formulas; functions of progress alone."""
+"""Schedules against the released codes' values and formulas, and what the trainer makes of them."""
 
 import math
 
+import numpy as np
 import pytest
 from detectron2.engine import HookBase
 
 from pretrain.engine.processes import choose_device
 from pretrain.images.loading import list_images
-from pretrain.training.schedules import ema_momentum, learning_rate
+from pretrain.training.schedules import (
+    constant,
+    cosine,
+    ema_momentum,
+    per_epoch,
+    steps,
+    warm_up,
+    warm_up_then_cosine,
+)
 from pretrain.training.trainer import PretrainTrainer
+from tests.pretrain.losses.vectors import read
 from tests.pretrain.runs import config, pictures
 
-
-def test_warm_up_then_cosine_has_these_values():
-    schedule = learning_rate(2.0, 0.1)
-    expected = {0.0: 0.0, 0.025: 0.5, 0.05: 1.0, 0.1: 2.0, 0.325: 1.7071068, 0.55: 1.0, 0.775: 0.2928932, 1.0: 0.0}
-    for progress, value in expected.items():
-        assert schedule(progress) == pytest.approx(value, abs=1e-6)
+OFFICIAL = read("schedules")
 
 
-@pytest.mark.parametrize(("epochs", "length"), [(400, 5), (800, 5), (20, 7)])
-def test_equals_the_released_formulas(epochs, length):
-    """Released code: fractional epoch e; lr e/10 of the peak in warm-up, then half a cosine; EMA 1 - (1 - m) cos."""
-    warmup = min(10, epochs / 10)
-    lr, ema = learning_rate(2.0, warmup / epochs), ema_momentum(0.996)
-    for iteration in range(epochs * length):
-        e, progress = iteration / length, iteration / (epochs * length)
-        if e < warmup:
-            expected = 2.0 * e / warmup
-        else:
-            expected = 2.0 * 0.5 * (1 + math.cos(math.pi * (e - warmup) / (epochs - warmup)))
-        assert lr(progress) == pytest.approx(expected, abs=1e-9)
-        assert ema(progress) == pytest.approx(1 - (1 - 0.996) * (math.cos(math.pi * e / epochs) + 1) / 2, abs=1e-12)
+def ratio(h, final=0.0, peak=None):
+    """SimCLR, BYOL, Barlow Twins, VICReg: base * batch / 256 (SimCLR also by the square root)."""
+    if peak is None:
+        by = math.sqrt(h["batch_size"]) if h.get("scaling") == "sqrt" else h["batch_size"] / 256
+        peak = h["base_lr"] * by
+    total = h.get("total_steps") or h["epochs"] * h["steps_per_epoch"]
+    warmup = h.get("warmup_steps") or h["warmup_epochs"] * h["steps_per_epoch"]
+    return warm_up_then_cosine(peak, total, warmup, "ratio", final=final * peak)
 
 
-def test_without_warm_up_it_begins_at_the_peak():
-    assert learning_rate(2.0, 0.0)(0.0) == 2.0
+def linspace(h, peak, start=0.0, final=0.0):
+    length = h["steps_per_epoch"]
+    return warm_up_then_cosine(peak, h["epochs"] * length, h["warmup_epochs"] * length, "linspace", start, final)
+
+
+def mec_lamda_inv(h):
+    least = h["batch_size"] * h["eps"] / h["d"]
+    return warm_up(constant(least), least, h["warmup_epochs"] * h["steps_per_epoch"], "linspace", start=8 * least)
+
+
+def schedule_of(method, quantity, h):
+    """Return the schedule of a method's quantity, made from the hyper-parameters of its recipe."""
+    if quantity.startswith("EMA"):
+        return cosine(h["base"], h.get("final", 1), h.get("total_steps") or h["epochs"] * h["steps_per_epoch"])
+    if "predictor" in quantity:
+        return constant(h["base_lr"] * h["batch_size"] / 256)
+    makers = {
+        "simclr": lambda: ratio(h), "byol": lambda: ratio(h),
+        "barlow_twins": lambda: ratio(h, 0.001), "vicreg": lambda: ratio(h, 0.001),
+        "swav": lambda: linspace(h, h["base_lr"], h["start_warmup"], h["final_lr"]),
+        "mec": lambda: mec_lamda_inv(h) if "lamda" in quantity else linspace(h, h["base_lr"] * h["batch_size"] / 256),
+        "simsiam": lambda: cosine(h["base_lr"] * h["batch_size"] / 256, 0.0, h["epochs"]),
+        "moco_v1": lambda: steps(h["lr"], h["schedule"]), "moco_v2": lambda: cosine(h["lr"], 0.0, h["epochs"]),
+    }  # fmt: skip
+    return makers[method]()
+
+
+@pytest.mark.parametrize("case", OFFICIAL, ids=lambda case: f"{case['method']}, {case['quantity']}")
+def test_equals_the_official_values(case):
+    schedule = schedule_of(case["method"], case["quantity"], case["hyper"])
+    single = case["method"] == "byol" and case["quantity"].startswith("lr")  # float32 in the official code
+    for at, value in case["values"]:
+        assert schedule(at) == pytest.approx(value, rel=0, abs=1e-6 if single else 1e-9)
+    if "constant within it" in case["quantity"]:  # of an epoch
+        slow = per_epoch(schedule, 7)
+        assert [slow(7 * at + inside) for at, _ in case["values"] for inside in (0, 6)] == [
+            schedule(at) for at, _ in case["values"] for _ in (0, 6)
+        ]
+
+
+@pytest.mark.parametrize("lengths", [(400, 5, 50), (800, 5, 50), (20, 7, 14), (3, 4, 1), (3, 4, 0)])
+def test_kernel_ssl_follows_the_released_arrays(lengths):
+    """Matrix-SSL's code makes an array: linspace(0, peak, W), then half a cosine over the other iterations."""
+    epochs, length, warmup = lengths
+    total = epochs * length
+    along = np.arange(total - warmup)
+    released = [*np.linspace(0, 2.0, warmup), *(1.0 * (1 + np.cos(np.pi * along / (total - warmup))))]
+    lr, ema = warm_up_then_cosine(2.0, total, warmup, "linspace"), ema_momentum(0.996)
+    assert [lr(i) for i in range(total)] == pytest.approx(released, rel=0, abs=1e-12)
+    for i in range(total):
+        expected = 1 - (1 - 0.996) * (math.cos(math.pi * i / total) + 1) / 2
+        assert ema(i / total) == pytest.approx(expected, abs=1e-12)
+        assert cosine(0.996, 1.0, total)(i) == pytest.approx(expected, abs=1e-12)
+
+
+def test_the_two_rules_of_a_warm_up():
+    after = constant(9.0)
+    assert [warm_up(after, 6.0, 4, "linspace")(i) for i in range(5)] == pytest.approx([0, 2, 4, 6, 9])
+    assert [warm_up(after, 8.0, 4, "ratio")(i) for i in range(5)] == pytest.approx([0, 2, 4, 6, 9])
+    assert [warm_up(after, 8.0, 3, "linspace", start=2.0)(i) for i in range(4)] == pytest.approx([2, 5, 8, 9])
+    assert [warm_up(after, 8.0, 1, rule)(i) for rule in ("linspace", "ratio") for i in range(2)] == [0, 9, 0, 9]
+    assert warm_up(after, 8.0, 0, "linspace")(0) == 9
+    counted = warm_up(lambda iteration: float(iteration), 8.0, 3, "ratio")
+    assert [counted(i) for i in (3, 4, 7)] == [0, 1, 4]  # the rest counts from the end of the warm-up
+
+
+def test_steps_count_a_milestone_as_reached_at_its_own_iteration():
+    assert [steps(1.0, [2, 4], 0.5)(i) for i in range(6)] == [1, 1, 0.5, 0.5, 0.25, 0.25]
+
+
+def test_what_makes_no_schedule_is_refused():
+    with pytest.raises(ValueError, match="length is 8; the warm-up must leave some of the 8 iterations"):
+        warm_up_then_cosine(1.0, 8, 8, "ratio")
+    with pytest.raises(ValueError, match="length is -1"):
+        warm_up_then_cosine(1.0, 8, -1, "ratio")
+    with pytest.raises(ValueError, match="rule is 'linear'; it must be 'linspace' or 'ratio'"):
+        warm_up(constant(1.0), 1.0, 3, "linear")
+    with pytest.raises(ValueError, match="total is 0"):
+        cosine(1.0, 0.0, 0)
+    with pytest.raises(ValueError, match="iterations_per_epoch is 0"):
+        per_epoch(constant(1.0), 0)
 
 
 def test_ema_ends_at_one():
@@ -46,7 +125,7 @@ def test_ema_ends_at_one():
 
 def test_the_trainer_uses_them_at_every_iteration(tmp_path):
     """The lr in use is lr * batch / 256 at its peak, set on the optimiser as a plain float."""
-    c = config(epochs=3, warmup_epochs=1.0, lr=0.6, ema=0.9)
+    c = config(epochs=3, warmup_epochs=1.5, lr=0.6, ema=0.9)
     trainer = PretrainTrainer(c, list_images(pictures(tmp_path, 16)), choose_device("cpu"))
     assert (trainer.iterations_per_epoch, trainer.max_iter) == (2, 6)
     seen = []
@@ -58,8 +137,8 @@ def test_the_trainer_uses_them_at_every_iteration(tmp_path):
     trainer.register_hooks([See()])
     trainer.train(0, trainer.max_iter)
     peak = 0.6 * 8 / 256
-    expected = [0.0, peak / 2, peak, peak * (1 + math.cos(math.pi / 4)) / 2, peak / 2]
-    assert [result.lr for result, _ in seen][:5] == pytest.approx(expected)
+    along = [peak * (1 + math.cos(math.pi * i / 3)) / 2 for i in range(3)]
+    assert [result.lr for result, _ in seen] == pytest.approx([0.0, peak / 2, peak, *along])
     assert all(type(lr) is float and lr == result.lr for result, lr in seen)
     assert [result.momentum for result, _ in seen] == pytest.approx(
         [1 - 0.1 * (1 + math.cos(math.pi * i / 6)) / 2 for i in range(6)]

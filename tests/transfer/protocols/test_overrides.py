@@ -13,7 +13,7 @@ from tests.transfer.protocols.resolving import (
 )
 from transfer.protocols.description import describe
 from transfer.protocols.files import leaves
-from transfer.protocols.overrides import DECIDED_BY
+from transfer.protocols.settings import DECIDED_BY
 
 
 def test_overrides_are_applied_recorded_and_taken_literally():

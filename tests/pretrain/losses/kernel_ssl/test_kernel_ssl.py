@@ -1,15 +1,12 @@
 """The loss against reference values, an independent restatement, numerical gradients, and its invariances."""
 
-import json
-
 import pytest
 import torch
 
-from benchmark.core.folder import ROOT
 from pretrain.losses import LossOptions, kernel_ssl_loss, kernel_ssl_terms
 from tests.pretrain.losses.kernel_ssl.reference import features, gradients, plain_loss
+from tests.pretrain.losses.vectors import read, tensor
 
-VECTORS = ROOT.parent / "shared" / "vectors" / "matrix_ssl_loss.json"
 SHAPES = [(12, 7), (7, 12), (9, 9), (2, 3), (30, 5)]
 # mu stays where the integral of the reference converges and, for Taylor, also where the series would not.
 OPTIONS = [
@@ -47,9 +44,7 @@ OPTIONS = [
 
 
 def vectors():
-    if not VECTORS.is_file():
-        return [pytest.param(None, marks=pytest.mark.skip(reason=f"{VECTORS} is not here"))]
-    cases = json.loads(VECTORS.read_text(encoding="utf-8"))["cases"]
+    cases = read("matrix_ssl_loss")["cases"]
     names = ["{kind}-{m}x{d}-K{order}-mu{mu}-gamma{gamma}".format(**case) for case in cases]
     return [pytest.param(case, id=name) for case, name in zip(cases, names, strict=True)]
 
@@ -57,7 +52,7 @@ def vectors():
 @pytest.mark.parametrize("case", vectors())
 def test_reference_values_of_the_released_code(case):
     names = ("online_1", "online_2", "target_1", "target_2")
-    matrices = [torch.tensor(case[name], dtype=torch.float64) for name in names]
+    matrices = [tensor(case[name]) for name in names]
     for online in matrices[:2]:
         online.requires_grad_()
     options = LossOptions(mu=case["mu"], lam=case["lamda"], gamma=case["gamma"], taylor_order=case["order"])
@@ -67,7 +62,7 @@ def test_reference_values_of_the_released_code(case):
     loss = kernel_ssl_loss(*matrices, mu=case["mu"], lam=case["lamda"], gamma=case["gamma"], taylor_order=case["order"])
     assert loss.item() == pytest.approx(case["loss"], rel=0, abs=1e-10)
     for found, name in zip(gradients(loss, matrices), ("grad_online_1", "grad_online_2"), strict=True):
-        torch.testing.assert_close(found, torch.tensor(case[name], dtype=torch.float64), rtol=0, atol=1e-10)
+        torch.testing.assert_close(found, tensor(case[name]), rtol=0, atol=1e-10)
 
 
 @pytest.mark.parametrize("kind", ["spread", "agreeing", "narrow"])
