@@ -5,6 +5,7 @@ Killed at any moment, the same command continues. Several processes: torchrun. M
 """
 
 import warnings
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -59,7 +60,8 @@ def prepare(argv: list[str] | None) -> "PretrainRun":
     key = run_key(identity)
     output = Path(config.output or RESULTS / "runs" / f"{config.method}-{key}")
     records = Path(config.records or RESULTS / "records")
-    return Run(f"pretrain-{key}", "pretrain", config, paths, identity, output, records, device, config.resume)
+    run = Run(f"pretrain-{key}", "pretrain", config, paths, identity, output, records, device, config.resume)
+    return replace(run, less_memory="lower --micro-batch")
 
 
 def print_plan(run: "PretrainRun") -> None:

@@ -1,22 +1,22 @@
 """The output folder of one run: who owns it, and that only one process works in it.
 
 ``run.json`` holds the identity of the run (config, weights, data). A folder with another identity is refused,
-not resumed: a re-used folder would report method A's result as method B's (pitfall 25).
+not resumed: a re-used folder would report method A's result as method B's.
 """
 
-import fcntl
 import json
 import os
+import tempfile
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from benchmark.core.errors import UserError
-from benchmark.core.files import remove_parts, sha256_of, write_json
+from benchmark.core.files import CannotWrite, remove_parts, sha256_of, write_json
+from benchmark.core.lock import LOCK_FILE, WAIT, FolderLock, lock_folder
 
 ROOT = Path(__file__).resolve().parents[2]
 RESULTS = ROOT / "results"
 IDENTITY_FILE = "run.json"
-LOCK_FILE = ".lock"
 
 
 def run_key(identity: dict[str, Any]) -> str:
@@ -27,14 +27,45 @@ def run_key(identity: dict[str, Any]) -> str:
 class OutputFolder:
     """A claimed output folder. Use ``claim``; ``release`` (or the end of the process) frees its lock."""
 
-    def __init__(self, path: Path, lock: IO[str], resumed: bool):
+    def __init__(self, path: Path, lock: FolderLock, resumed: bool):
         self.path = path
         self.resumed = resumed
         self._lock = lock
 
     def release(self) -> None:
         """Free the lock so that another process may continue the run."""
-        self._lock.close()
+        self._lock.release()
+
+
+def check_writable(folder: str | Path, flag: str) -> None:
+    """Check that files can be made in `folder`, which need not exist yet; leaves nothing behind.
+
+    Raises:
+        UserError: it is no folder, cannot be made, has no room or no permission; `flag` names the option to change.
+    """
+    there = Path(folder).absolute()
+    try:
+        while not _exists(there):
+            there = there.parent
+    except OSError as error:
+        raise UserError(f"{folder} cannot be written ({error.strerror}); choose another {flag}.") from None
+    if not there.is_dir():
+        raise UserError(f"{there} is a file, not a folder; choose another {flag}.")
+    try:
+        with tempfile.NamedTemporaryFile(dir=there, prefix=".probe.", suffix=".part") as file:
+            file.write(b"x")
+            file.flush()
+    except OSError as error:
+        raise UserError(f"{folder} cannot be written ({error.strerror}); choose another {flag}.") from None
+
+
+def _exists(path: Path) -> bool:
+    """Say whether something has this name. Raises ``OSError`` where nothing can have it (too long, below a file)."""
+    try:
+        os.lstat(path)
+    except FileNotFoundError:
+        return False
+    return True
 
 
 def check_folder(path: str | Path, identity: dict[str, Any]) -> bool:
@@ -49,7 +80,7 @@ def check_folder(path: str | Path, identity: dict[str, Any]) -> bool:
     path = Path(path)
     if path.exists() and not path.is_dir():
         raise UserError(f"{path} is a file, not a folder; choose another --output.")
-    contents = [item for item in path.iterdir() if item.name != LOCK_FILE] if path.is_dir() else []
+    contents = [item for item in path.iterdir() if not item.name.startswith(LOCK_FILE)] if path.is_dir() else []
     contents = [item for item in contents if not item.name.endswith(".part")]
     if not contents:
         return False
@@ -68,37 +99,39 @@ def check_folder(path: str | Path, identity: dict[str, Any]) -> bool:
     return True
 
 
-def claim(path: str | Path, identity: dict[str, Any], *, resume: bool = True) -> OutputFolder:
+def claim(path: str | Path, identity: dict[str, Any], *, resume: bool = True, wait: float = WAIT) -> OutputFolder:
     """Take the folder for the run with this identity, creating it if needed.
 
     Args:
         path: the output folder.
         identity: JSON-able settings that decide the result; equal identity means the same run.
         resume: False refuses a folder that already holds this run.
+        wait: seconds to wait for another process that works in the folder.
 
     Raises:
         UserError: see ``check_folder``; also when another process works in the folder, or it cannot be written.
     """
     path = Path(path)
     check_folder(path, identity)
+    check_writable(path, "--output")
     try:
         path.mkdir(parents=True, exist_ok=True)
-        lock = open(path / LOCK_FILE, "a")  # noqa: SIM115 - held open for as long as the run lasts
     except OSError as error:
         raise UserError(f"{path} cannot be written ({error.strerror}); choose another --output.") from None
+    lock = lock_folder(path, wait)
     try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        lock.close()
-        raise UserError(f"another process is working in {path}; wait for it or choose another --output.") from None
-    os.set_inheritable(lock.fileno(), False)
-    resumed = check_folder(path, identity)
-    if resumed and not resume:
-        lock.close()
-        raise UserError(f"{path} already holds this run and --no-resume was given; choose another --output.")
-    remove_parts(path)
-    if not resumed:
-        write_json(path / IDENTITY_FILE, identity)
+        resumed = check_folder(path, identity)
+        if resumed and not resume:
+            raise UserError(f"{path} already holds this run and --no-resume was given; choose another --output.")
+        remove_parts(path)
+        if not resumed:
+            write_json(path / IDENTITY_FILE, identity)
+    except CannotWrite as error:
+        lock.release()
+        raise UserError(str(error)) from None
+    except BaseException:
+        lock.release()
+        raise
     return OutputFolder(path, lock, resumed)
 
 

@@ -15,76 +15,39 @@ How a run may end, and what follows: ``benchmark.core.errors`` has the exit code
 Under torchrun, which turns every exit code but 0 into 1, ``outcome.json`` says how the run ended.
 """
 
+import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import Any
 
-import torch
-
-from benchmark.core import provenance
 from benchmark.core.errors import EndsQuietly, RunFailed, Stopped, UserError, ending
-from benchmark.core.files import sha256_of, write_bytes, write_json
-from benchmark.core.folder import check_folder
-from benchmark.core.options import to_dict
-from benchmark.records import RunRecord
+from benchmark.core.files import CannotWrite
+from benchmark.core.folder import check_folder, check_writable
 from pretrain.engine import processes, signals
 from pretrain.engine.account import Account
-from pretrain.engine.failures import Diverged, explained
+from pretrain.engine.failures import Diverged, ProcessLost, explained
+from pretrain.engine.recording import (
+    Describe,
+    Ending,
+    Reserve,
+    ending_is_there,
+    forget_ending,
+    record_is_there,
+    write_ending,
+    write_record,
+)
+from pretrain.engine.runs import Metrics, Outcome, Run
 
-Config = TypeVar("Config")
-Subject = TypeVar("Subject")
-Metrics = dict[str, dict[str, float | None]]
-OUTCOME = "outcome.json"  # how the last start of the run ended
-RECORD = "record.json"  # the run's record once more, in its own folder
-
-
-@dataclass(frozen=True)
-class Run(Generic[Config, Subject]):
-    """A run, resolved.
-
-    Attributes:
-        id: of its record, and the record's file name.  kind: of its record: pretrain, detection or classification.
-        config: the command's options, a frozen dataclass with a ``seed``.
-        subject: what the command works on: images, weights, data, protocol.
-        identity: everything that changes the result, as JSON can hold it; equal identity means the same run.
-        output: folder of the run.  records: folder of records.
-        device: of this process.  resume: whether a folder that already holds this run is continued or refused.
-    """
-
-    id: str
-    kind: str
-    config: Config
-    subject: Subject
-    identity: dict[str, Any]
-    output: Path
-    records: Path
-    device: torch.device
-    resume: bool = True
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """How a run ended, as its record tells it.
-
-    Attributes:
-        status: completed, diverged or failed.  metrics: by task, of a completed run.
-        seconds: wall time of all parts of the run.  details: findings, and the reason where it did not complete.
-    """
-
-    status: str
-    seconds: float
-    metrics: Metrics = field(default_factory=dict)
-    details: dict[str, Any] = field(default_factory=dict)
-
+__all__ = ["Account", "Outcome", "Run", "check", "live"]
 
 Work = Callable[[Run[Any, Any], Account], Metrics]
-Describe = Callable[[Run[Any, Any], Outcome], dict[str, Any]]
+LAST_WORDS = 5.0  # seconds in which a process that has ended alone may still be writing why
 
 
 def check(run: Run[Any, Any]) -> None:
     """Raise ``UserError`` where the run cannot be begun or continued; writes nothing. Also what --dry-run checks."""
     check_folder(run.output, run.identity)
+    check_writable(run.output, "--output")
+    check_writable(run.records, "--records")
 
 
 def live(run: Run[Any, Any], work: Work, describe: Describe) -> int:
@@ -99,6 +62,7 @@ def live(run: Run[Any, Any], work: Work, describe: Describe) -> int:
     processes.initialise(run.device)
     try:
         with signals.handled():
+            processes.from_main(lambda: check(run))
             folder = processes.claim_on_main(run.output, run.identity, run.resume)
             try:
                 _check_same_everywhere(run)
@@ -121,26 +85,48 @@ def _check_same_everywhere(run: Run[Any, Any]) -> None:
 
 def _live_in_folder(run: Run[Any, Any], work: Work, describe: Describe) -> None:
     account = Account()
+    reserve = Reserve(run) if processes.is_main() else None
     try:
-        metrics = work(run, account)
-    except (UserError, EndsQuietly):
-        raise
-    except (Stopped, KeyboardInterrupt) as error:
         if processes.is_main():
-            write_outcome(run, "stopped", ending(error)[0], str(error))
-        raise
-    except Exception as error:
-        failure = explained(error)
-        _record_failure(run, failure or error, account, describe)
-        if failure is None:
-            raise  # a defect of this project keeps its traceback
-        raise _last_word(run, failure) from None
-    if not processes.is_main():
-        return
-    outcome = Outcome("completed", account.seconds, metrics, account.details)
-    if not (account.complete_before and record_is_there(run)):
-        write_record(run, outcome, describe)
-    write_outcome(run, "completed", 0)
+            forget_ending(run)
+        metrics = work(run, account)
+    except BaseException as error:
+        if reserve is not None:
+            reserve.free()
+        ended = _ended_badly(run, error, account, describe)
+        if ended is error:
+            raise
+        raise ended from None
+    if reserve is not None:
+        reserve.free()
+        if not (account.complete_before and record_is_there(run)):
+            write_record(run, Outcome("completed", account.seconds, metrics, account.details), describe)
+        write_ending(run, Ending("completed", 0))
+
+
+def _ended_badly(run: Run[Any, Any], error: BaseException, account: Account, describe: Describe) -> BaseException:
+    """Record why a run ended before its time; return what this process raises."""
+    if isinstance(error, UserError | EndsQuietly):
+        return error
+    if isinstance(error, Stopped | KeyboardInterrupt):
+        if processes.is_main():
+            write_ending(run, Ending("stopped", ending(error)[0], str(error)))
+        return error
+    if not isinstance(error, Exception):
+        return error
+    failure = explained(error, run.less_memory)
+    if isinstance(failure, ProcessLost) and not _first_to_tell(run):
+        return EndsQuietly(1)
+    _record_failure(run, failure or error, account, describe)
+    return error if failure is None else _last_word(run, failure)
+
+
+def _first_to_tell(run: Run[Any, Any]) -> bool:
+    """Say whether this process should tell that another one is lost: the main one, unless the lost one has told why."""
+    deadline = time.monotonic() + LAST_WORDS
+    while processes.is_main() and time.monotonic() < deadline and not ending_is_there(run):
+        time.sleep(0.1)
+    return processes.is_main() and not ending_is_there(run)
 
 
 def _record_failure(run: Run[Any, Any], failure: Exception, account: Account, describe: Describe) -> None:
@@ -152,8 +138,11 @@ def _record_failure(run: Run[Any, Any], failure: Exception, account: Account, de
         status = "failed"
         if isinstance(failure, Diverged):
             status, details = "diverged", {**details, "iteration": failure.iteration, "lr_at_end": failure.lr}
-        write_record(run, Outcome(status, account.seconds, {}, details), describe)
-        write_outcome(run, status, 1, reason)
+        try:
+            write_ending(run, Ending(status, 1, reason))
+            write_record(run, Outcome(status, account.seconds, {}, details), describe)
+        except CannotWrite as error:  # it must not hide the failure itself
+            processes.say(f"warning: the record of the failure could not be written: {error}")
     if everywhere:
         processes.wait_for_all()  # a process that leaves early makes torchrun end the one that writes
 
@@ -165,37 +154,3 @@ def _last_word(run: Run[Any, Any], failure: RunFailed) -> Exception:
     said = RunFailed(f"{failure}; the last good checkpoint, if any, is in {run.output}.")
     said.everywhere = failure.everywhere
     return said
-
-
-def write_record(run: Run[Any, Any], outcome: Outcome, describe: Describe) -> None:
-    """Write the run's record into the folder of records, and once more into the run's own folder."""
-    card = torch.cuda.get_device_name(run.device) if run.device.type == "cuda" else None
-    made = RunRecord(
-        id=run.id,
-        kind=run.kind,
-        status=outcome.status,
-        seed=run.config.seed,
-        metrics=outcome.metrics,
-        duration_seconds=outcome.seconds,
-        hardware=provenance.hardware(run.device.type, card, processes.world_size()),
-        config_hash=sha256_of(to_dict(run.config)),
-        config=to_dict(run.config),
-        **describe(run, outcome),
-    )
-    path = made.write(run.records)
-    write_bytes(run.output / RECORD, path.read_bytes())
-    processes.say(f"record {path}")
-
-
-def record_is_there(run: Run[Any, Any]) -> bool:
-    """Say whether the record of a completed run is in its place; one that was deleted is put back, if it can be."""
-    path, copy = run.records / f"{run.id}.json", run.output / RECORD
-    if not path.is_file() and copy.is_file():
-        write_bytes(path, copy.read_bytes())
-        processes.say(f"record {path}, written again")
-    return path.is_file()
-
-
-def write_outcome(run: Run[Any, Any], status: str, exit_code: int, reason: str | None = None) -> None:
-    """Write ``outcome.json``: how this start of the run ended."""
-    write_json(run.output / OUTCOME, {"status": status, "exit_code": exit_code, "reason": reason})

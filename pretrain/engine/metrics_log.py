@@ -4,15 +4,18 @@ import json
 import math
 from pathlib import Path
 
-from benchmark.core.files import write_text
+from benchmark.core.files import write_text, writing
 
 METRICS = "metrics.json"
+EVENTS = "tensorboard"
 
 
 class MetricsLog:
     """Appends metrics to ``metrics.json`` and ``tensorboard/`` in a folder.
 
     Lines after the iteration that a resumed run begins with belong to steps that were lost; they are removed.
+
+    Raises ``CannotWrite`` when the disk is full or the folder is gone.
 
     Args:
         folder: of the run.  start_iteration: completed iterations, 0 for a new run.
@@ -25,20 +28,23 @@ class MetricsLog:
         kept = lines_until(self.path, start_iteration)
         write_text(self.path, "".join(line + "\n" for line in kept))
         self.latest: dict[str, float] = json.loads(kept[-1]) if kept else {}
-        self._events = SummaryWriter(str(folder / "tensorboard"), purge_step=start_iteration + 1)
+        with writing(folder / EVENTS):
+            self._events = SummaryWriter(str(folder / EVENTS), purge_step=start_iteration + 1)
 
     def write(self, iteration: int, values: dict[str, float]) -> None:
         """Log the values of a completed iteration (counted from 1); what is not finite is left out of the JSON."""
         self.latest = {"iteration": iteration, **values}
         finite = {key: value for key, value in self.latest.items() if math.isfinite(value)}
-        with open(self.path, "a", encoding="utf-8") as file:
+        with writing(self.path), open(self.path, "a", encoding="utf-8") as file:
             file.write(json.dumps(finite) + "\n")
-        for key, value in values.items():
-            self._events.add_scalar(key, value, iteration)
+        with writing(self.path.parent / EVENTS):
+            for key, value in values.items():
+                self._events.add_scalar(key, value, iteration)
 
     def close(self) -> None:
         """Flush and close the event file."""
-        self._events.close()
+        with writing(self.path.parent / EVENTS):
+            self._events.close()
 
 
 def lines_until(path: Path, iteration: int) -> list[str]:

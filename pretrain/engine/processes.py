@@ -1,8 +1,10 @@
 """Processes: torchrun's environment, gathering features with gradient, and batch norm over all processes."""
 
 import os
+import signal
 import sys
 from collections.abc import Callable, Iterable
+from datetime import timedelta
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -12,31 +14,45 @@ from fvcore.nn.distributed import differentiable_all_reduce
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from benchmark.core.errors import MISTAKE, EndsQuietly, UserError
+from benchmark.core.errors import EndsQuietly, RunFailed, UserError, ending
 from benchmark.core.folder import OutputFolder, claim
+from benchmark.core.parent import end_with_parent
 
 Value = TypeVar("Value")
+TIMEOUT = timedelta(minutes=30)  # as Detectron2: for a collective that a slow disk holds up
 
 
 def choose_device(name: str) -> torch.device:
-    """Return the device for ``auto``, ``cpu`` or ``cuda``. Raises ``UserError`` when a GPU is asked for but absent."""
+    """Return the device for ``auto``, ``cpu`` or ``cuda``.
+
+    Raises ``UserError`` when a GPU is asked for but absent, and when there are more processes than GPUs.
+    """
     if name == "cuda" and not torch.cuda.is_available():
         raise UserError("--device cuda was given but no GPU can be used here; give --device cpu or auto.")
     if name == "cpu" or not torch.cuda.is_available():
         return torch.device("cpu")
+    here, cards = int(os.environ.get("LOCAL_WORLD_SIZE", 1)), torch.cuda.device_count()
+    if here > cards:
+        raise UserError(
+            f"torchrun starts {here} processes on a machine that has {cards} GPU{'s' * (cards > 1)}; give "
+            f"--nproc-per-node {cards}, or --device cpu."
+        )
     return torch.device("cuda", int(os.environ.get("LOCAL_RANK", 0)))
 
 
 def initialise(device: torch.device) -> None:
     """Join the process group that torchrun's environment describes (NCCL on GPUs, gloo on CPUs); alone, do nothing.
 
-    Also tells Detectron2's ``comm`` which processes share this machine, since its hooks and batch norm ask it.
+    The processes wait for each other half an hour at most, and each ends with the torchrun that started it, after
+    saving. Also tells Detectron2's ``comm`` which processes share this machine, since its hooks and batch norm ask it.
     """
     if int(os.environ.get("WORLD_SIZE", 1)) == 1 or dist.is_initialized():
         return
+    if "TORCHELASTIC_RUN_ID" in os.environ:
+        end_with_parent(signal.SIGTERM)
     if device.type == "cuda":
         torch.cuda.set_device(device)
-    dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
+    dist.init_process_group("nccl" if device.type == "cuda" else "gloo", timeout=TIMEOUT)
     from detectron2.utils import comm
 
     comm.create_local_process_group(int(os.environ["LOCAL_WORLD_SIZE"]))
@@ -66,21 +82,23 @@ def is_main() -> bool:
 def from_main(make: Callable[[], Value]) -> Value:
     """Call `make` on the main process and return its value on all of them (it must be picklable).
 
-    A ``UserError`` is raised on the main process; ``EndsQuietly`` on the others, with the same exit code.
+    A ``UserError`` or ``RunFailed`` is raised on the main process, and ``EndsQuietly`` on the others, with the same
+    exit code.
     """
     if world_size() == 1:
         return make()
-    box: list[Any] = [None, None]
+    box: list[Any] = [None, 0]
+    failure: Exception | None = None
     if is_main():
         try:
             box[0] = make()
-        except UserError as error:
-            box[1] = str(error)
+        except (UserError, RunFailed) as error:
+            failure, box[1] = error, ending(error)[0]
     dist.broadcast_object_list(box)
-    if box[1] is not None and is_main():
-        raise UserError(box[1])
-    if box[1] is not None:
-        raise EndsQuietly(MISTAKE)
+    if failure is not None:
+        raise failure
+    if box[1]:
+        raise EndsQuietly(box[1])
     return box[0]
 
 

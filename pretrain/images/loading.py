@@ -20,6 +20,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from benchmark.core.errors import RunFailed, UserError
+from pretrain.engine.workers import start_worker
 from pretrain.images.recipe import IMAGENET_MEAN, IMAGENET_STD, ViewSettings
 from pretrain.images.views import make_views
 
@@ -276,6 +277,7 @@ def make_loader(
     )
 
 
-def _start_worker(_: int) -> None:
+def _start_worker(number: int) -> None:
     """One thread a worker: OpenCV's own threads would fight with the other workers, and can hang after a fork."""
+    start_worker(number)
     cv2.setNumThreads(0)

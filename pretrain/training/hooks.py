@@ -10,7 +10,8 @@ from typing import Any
 from detectron2.engine import HookBase
 
 from benchmark.core.errors import RunFailed
-from pretrain.engine.checkpoint import BACKBONE, export_backbone, numbered, save_checkpoint
+from pretrain.engine.checkpoint import numbered, save_checkpoint
+from pretrain.engine.export import BACKBONE, export_backbone
 from pretrain.engine.processes import union
 from pretrain.training.trainer import PretrainTrainer
 
@@ -64,7 +65,7 @@ class UnreadableImages(HookBase):
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on from what ``state_dict`` returned."""
-        self.paths = set(state["paths"])
+        self.paths = {str(path) for path in state["paths"]}
 
     def after_step(self) -> None:
         trainer = self.trainer
@@ -115,9 +116,9 @@ class FailureSignatures(HookBase):
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on from what ``state_dict`` returned."""
-        self.norms.extend(state["norms"])
-        self.losses, self.first, self.moved = list(state["losses"]), list(state["first"]), state["moved"]
-        self.found = dict(state["found"])
+        self.norms = deque((float(norm) for norm in state["norms"]), maxlen=self.window)
+        self.losses, self.first = ([float(loss) for loss in state[name]] for name in ("losses", "first"))
+        self.moved, self.found = bool(state["moved"]), dict(state["found"])
 
     def after_step(self) -> None:
         last, iteration = self.trainer.last, self.trainer.iteration

@@ -11,11 +11,13 @@ from benchmark.core.errors import UserError
 from benchmark.core.files import sha256_of_file, write_text
 from benchmark.core.options import to_dict, to_yaml
 from pretrain.engine.account import Account
-from pretrain.engine.checkpoint import LAST, load_checkpoint
+from pretrain.engine.archive import Damaged
+from pretrain.engine.checkpoint import LAST, check_content, check_optimiser, continue_from, load_checkpoint
 from pretrain.engine.hooks import Agreement, Checkpoints, Metrics, ProgressBar
 from pretrain.engine.life import Outcome, Run
 from pretrain.engine.metrics_log import METRICS, lines_until
-from pretrain.engine.processes import from_main, is_main, say, world_size
+from pretrain.engine.processes import is_main, say, world_size
+from pretrain.engine.tensor_hash import tensors_sha256
 from pretrain.images.loading import PathList
 from pretrain.training.config import PretrainConfig
 from pretrain.training.hooks import EpochFiles, FailureSignatures, UnreadableImages
@@ -34,7 +36,7 @@ def pretrain(run: PretrainRun, account: Account) -> dict[str, dict[str, float | 
     unreadable = UnreadableImages(say)
     agreement = Agreement(lambda done: done % trainer.iterations_per_epoch == 0, config.checkpoint_minutes)
     trainer.register_hooks([agreement, signatures, unreadable])
-    start = resume(run, account, trainer)
+    start = continue_from(run.output, lambda content: take_over(run, account, trainer, content))
     announce(run, trainer, start)
     account.details |= {"images": len(paths), "effective_rank_definition": RANK_DEFINITION}
     try:
@@ -50,13 +52,28 @@ def pretrain(run: PretrainRun, account: Account) -> dict[str, dict[str, float | 
     return {"pretrain": last_values(run.output)}
 
 
-def resume(run: PretrainRun, account: Account, trainer: PretrainTrainer) -> int:
-    """Load the folder's last checkpoint, if any, on every process; return the iteration to go on with."""
-    content = from_main(lambda: last_checkpoint(run))
-    if content is None:
-        return 0
+def take_over(run: PretrainRun, account: Account, trainer: PretrainTrainer, content: dict[str, Any]) -> int:
+    """Go on from a checkpoint's content; return its iteration.
+
+    Raises:
+        UserError: it is of another run.  Others: see ``checkpoint.continue_from``.
+    """
+    if content["identity"] != run.identity:
+        raise UserError(
+            f"{run.output / LAST} is of another run than its folder; remove it to begin anew, or put back the "
+            "right one."
+        )
+    check_content(content, trainer.branches.state_dict(), trainer.max_iter)
+    if content["epoch"] != content["iteration"] // trainer.iterations_per_epoch:
+        raise Damaged(f"its epoch is {content['epoch']!r} at iteration {content['iteration']}")
+    if "watch" in content:  # what hooks remembered, as earlier versions wrote it
+        watch, unreadable = content["watch"], {"paths": content["watch"]["unreadable"]}
+        content["hooks"] = {"UnreadableImages": unreadable, "FailureSignatures": watch["signatures"]}
+    settings = [dict(group) for group in trainer.optimiser.param_groups]
+    iteration = trainer.load_state(content)
+    check_optimiser(trainer.optimiser, settings)
     account.seconds_before = content["seconds"]
-    return trainer.load_state(content)
+    return iteration
 
 
 def main_hooks(run: PretrainRun, account: Account, trainer: PretrainTrainer) -> list[Any]:
@@ -67,33 +84,6 @@ def main_hooks(run: PretrainRun, account: Account, trainer: PretrainTrainer) -> 
     files = EpochFiles(run.output, trainer)
     what = f"{run.config.method}, {run.config.epochs} epochs"
     return [Metrics(run.output), ProgressBar(what), Checkpoints(run.output, account, also, before=files)]
-
-
-def last_checkpoint(run: PretrainRun) -> dict[str, Any] | None:
-    """Return the content of the folder's last checkpoint, None when there is none.
-
-    Raises ``UserError`` when it is damaged or belongs to another run.
-    """
-    path = run.output / LAST
-    if not path.is_file():
-        return None
-    try:
-        content = load_checkpoint(path)
-    except UserError as error:
-        raise UserError(
-            f"{error} Remove it to begin anew, or put a kept checkpoint of this run in its place."
-        ) from None
-    if content.get("identity") != run.identity:
-        raise UserError(
-            f"{path} is of another run than its folder; remove it to begin anew, or put the right one back."
-        )
-    if "watch" in content:  # what hooks remembered, as earlier versions wrote it
-        watch = content.pop("watch")
-        content["hooks"] = {
-            "UnreadableImages": {"paths": watch["unreadable"]},
-            "FailureSignatures": watch["signatures"],
-        }
-    return content
 
 
 def announce(run: PretrainRun, trainer: PretrainTrainer, start: int) -> None:
@@ -126,13 +116,25 @@ def last_values(output: Path) -> dict[str, float | None]:
 
 def describe(run: PretrainRun, outcome: Outcome) -> dict[str, Any]:
     """Return the fields of the record that belong to pre-training."""
-    config, last = run.config, run.output / LAST
-    there = last.is_file()
+    config = run.config
     return {
         "method": config.method,
-        "epochs": load_checkpoint(last)["epoch"] if there else 0,
         "total_epochs": config.epochs,
-        "file_sha256": sha256_of_file(last) if there else None,
         "data": "embedded" if config.data is None else Path(config.data).resolve().name,
         "details": outcome.details,
+        **about_weights(run.output / LAST),
+    }
+
+
+def about_weights(path: Path) -> dict[str, Any]:
+    """Return what a record says of the last checkpoint: completed epochs, hash of its online encoder, of its file."""
+    try:
+        content = load_checkpoint(path)
+    except UserError:  # none yet, or a damaged one: the record of a failure says so
+        return {"epochs": 0}
+    encoder = {n.removeprefix("encoder."): t for n, t in content["model"].items() if n.startswith("encoder.")}
+    return {
+        "epochs": content["epoch"],
+        "weights_sha256": tensors_sha256(encoder),
+        "file_sha256": sha256_of_file(path),
     }

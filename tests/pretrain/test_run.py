@@ -15,7 +15,8 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from benchmark.core.errors import RunFailed, UserError
 from benchmark.core.folder import ROOT
 from benchmark.records import RunRecord
-from pretrain.engine.checkpoint import BACKBONE, LAST, load_checkpoint, save_checkpoint
+from pretrain.engine.checkpoint import LAST, PREVIOUS, load_checkpoint, save_checkpoint
+from pretrain.engine.export import BACKBONE
 from pretrain.methods.kernel_ssl import KernelSSL
 from pretrain.run import main
 from pretrain.training.hooks import FailureSignatures
@@ -64,7 +65,7 @@ def test_the_folder_holds_what_the_docs_say_and_no_more(completed):
     names = {path.name for path in (folder / "run").iterdir()}
     assert names == {
         "run.json", ".lock", "outcome.json", "record.json", "config.yaml", "metrics.json", "tensorboard", LAST,
-        BACKBONE, "checkpoint_0001.pth",
+        PREVIOUS, BACKBONE, "checkpoint_0001.pth",
     }  # fmt: skip
     assert load_checkpoint(folder / "run" / "checkpoint_0001.pth")["epoch"] == 1
     last = load_checkpoint(folder / "run" / LAST)
@@ -290,12 +291,84 @@ def test_the_record_of_a_complete_run_stays_and_a_deleted_one_is_put_back(copy):
     assert path.read_bytes() == content
 
 
-def test_a_damaged_checkpoint_is_named_and_not_overwritten(copy):
+def test_from_a_damaged_checkpoint_the_one_before_continues_to_the_same_weights(completed, copy):
     path = copy / "run" / LAST
-    path.write_bytes(path.read_bytes()[:50_000])
-    with pytest.raises(UserError, match=r"checkpoint.pth cannot be read .* Remove it to begin anew, or put a kept"):
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 4
+    path.write_bytes(content)
+    said = said_by(flags(copy, log_every=2, keep_epochs=1))
+    assert "checkpoint.pth is damaged" in said
+    assert "Going on from checkpoint.previous.pth, iteration 3" in said
+    first, second = (load_checkpoint(folder / "run" / LAST)["model"] for folder in (completed[0], copy))
+    assert all(torch.equal(value, second[name]) for name, value in first.items())
+    assert (copy / "run" / "checkpoint.damaged.pth").read_bytes() == content
+
+
+def test_when_all_checkpoints_are_damaged_the_run_fails_and_overwrites_none(copy):
+    path = copy / "run" / LAST
+    for spoiled in (path, copy / "run" / PREVIOUS):
+        spoiled.write_bytes(spoiled.read_bytes()[:50_000])
+    with pytest.raises(RunFailed, match=r"checkpoint.pth is damaged .* remove the damaged files to begin anew"):
         main(flags(copy))
     assert path.stat().st_size == 50_000
+    assert record_of(copy).status == "failed"
+
+
+def without(*names):
+    def change(content):
+        for name in names:
+            del content[name]
+
+    return change
+
+
+def set_to(value, *keys):
+    def change(content):
+        for key in keys[:-1]:
+            content = content[key]
+        content[keys[-1]] = value
+
+    return change
+
+
+WEIGHT = "encoder.layer1.0.conv1.weight"
+WRONG_FIELDS = {
+    "no model": without("model"),
+    "no optimizer": without("optimizer"),
+    "no scaler, rng, seconds": without("scaler", "rng", "seconds"),
+    "no identity": without("identity"),
+    "an iteration beyond the end": set_to(7, "iteration"),
+    "a negative iteration": set_to(-1, "iteration"),
+    "an iteration in words": set_to("six", "iteration"),
+    "an epoch that does not belong to the iteration": set_to(1, "epoch"),
+    "a time that is not finite": set_to(float("nan"), "seconds"),
+    "a tensor of another shape": set_to(torch.zeros(3), "model", WEIGHT),
+    "a tensor of another type": set_to(torch.zeros(64, 64, 3, 3, dtype=torch.float16), "model", WEIGHT),
+    "a weight that is not finite": set_to(torch.full((64, 64, 3, 3), torch.nan), "model", WEIGHT),
+    "a model that is a list": set_to([1, 2], "model"),
+    "an optimizer of something else": set_to({"state": {}, "param_groups": []}, "optimizer"),
+    "a momentum of another shape": set_to(torch.zeros(5), "optimizer", "state", 0, "momentum_buffer"),
+    "another weight decay": set_to(0.5, "optimizer", "param_groups", 0, "weight_decay"),
+    "random numbers of another kind": set_to(torch.zeros(3), "rng"),
+    "hooks that remember nothing": set_to({"FailureSignatures": {}}, "hooks"),
+    "hooks that are a number": set_to(3, "hooks"),
+}
+
+
+@pytest.mark.parametrize("change", WRONG_FIELDS.values(), ids=WRONG_FIELDS)
+def test_a_checkpoint_with_missing_or_wrong_fields_is_damaged(completed, copy, change):
+    """One sentence, and the run goes on from the checkpoint before to the weights that it should have had."""
+    path = copy / "run" / LAST
+    content = load_checkpoint(path)
+    change(content)
+    (copy / "run" / PREVIOUS).rename(copy / "before.pth")
+    torch.save(content, path)
+    (copy / "before.pth").rename(copy / "run" / PREVIOUS)
+    said = said_by(flags(copy, log_every=2, keep_epochs=1))
+    assert said.count("warning: ") == 1
+    assert "Going on from checkpoint.previous.pth, iteration 3" in said
+    first, second = (load_checkpoint(folder / "run" / LAST)["model"] for folder in (completed[0], copy))
+    assert all(torch.equal(value, second[name]) for name, value in first.items())
 
 
 def test_a_checkpoint_of_another_run_in_the_folder_is_refused(copy):

@@ -14,7 +14,7 @@ from safetensors.torch import save_file
 from benchmark.core.errors import UserError
 from benchmark.core.files import sha256_of_file
 from benchmark.core.folder import ROOT
-from pretrain.engine.checkpoint import export_backbone
+from pretrain.engine.export import export_backbone
 from tests.transfer.checkpoints.layout_files import (
     FILES,
     detectron2,

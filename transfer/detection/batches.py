@@ -18,6 +18,7 @@ from detectron2.data import DatasetFromList, DatasetMapper, get_detection_datase
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from benchmark.core.errors import RunFailed
+from pretrain.engine.workers import start_worker
 
 TRAINING, STATISTICS = 0, 1  # purposes of a stream: PreciseBN sees other permutations than training
 
@@ -148,7 +149,8 @@ def _checked(loader: DataLoader) -> Iterator[list[dict[str, Any]]]:
         yield batch
 
 
-def _start_worker(_: int) -> None:
+def _start_worker(number: int) -> None:
     """One thread a worker: they share the machine's cores."""
+    start_worker(number)
     cv2.setNumThreads(0)
     torch.set_num_threads(1)

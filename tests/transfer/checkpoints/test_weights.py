@@ -12,7 +12,8 @@ from safetensors.torch import save_file
 
 from benchmark.comparison.rows import METHOD_NAMES
 from benchmark.core.errors import UserError
-from pretrain.engine.checkpoint import export_backbone, save_checkpoint
+from pretrain.engine.checkpoint import save_checkpoint
+from pretrain.engine.export import export_backbone
 from pretrain.networks.encoder import Branches, untrained_backbone
 from tests.transfer.checkpoints.layout_files import FILES, detectron2, light, without_head
 from tests.transfer.detection.test_model import _caffe2
