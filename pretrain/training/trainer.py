@@ -65,6 +65,7 @@ class PretrainTrainer(TrainingLoop):
         self.method = make_method(config)
         self.branches = self._make_branches()
         self.optimiser = make_optimiser(config, self.branches.online())
+        self.settings = [dict(group) for group in self.optimiser.param_groups]  # a checkpoint must agree with them
         self.scaler = torch.amp.GradScaler(device.type, enabled=config.precision == "fp16")
         self.online = self._wrapped(self.branches.online())
         warmup = round(config.warmup * self.iterations_per_epoch)

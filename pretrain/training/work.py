@@ -48,7 +48,7 @@ def pretrain(run: PretrainRun, account: Account) -> dict[str, dict[str, float | 
     finally:
         account.details |= {"warnings": signatures.found, "unreadable": sorted(unreadable.paths)}
     if is_main():
-        say(f"done: {run.output / LAST}")
+        print(f"done: {run.output / LAST}", flush=True)
     return {"pretrain": last_values(run.output)}
 
 
@@ -69,9 +69,8 @@ def take_over(run: PretrainRun, account: Account, trainer: PretrainTrainer, cont
     if "watch" in content:  # what hooks remembered, as earlier versions wrote it
         watch, unreadable = content["watch"], {"paths": content["watch"]["unreadable"]}
         content["hooks"] = {"UnreadableImages": unreadable, "FailureSignatures": watch["signatures"]}
-    settings = [dict(group) for group in trainer.optimiser.param_groups]
     iteration = trainer.load_state(content)
-    check_optimiser(trainer.optimiser, settings)
+    check_optimiser(trainer.optimiser, trainer.settings)
     account.seconds_before = content["seconds"]
     return iteration
 
