@@ -1,4 +1,4 @@
-"""Records and published figures -> the rows of one table a protocol. Rules: protocols.md, "Rules for a table".
+"""Records and published figures -> the rows of one table a protocol.
 
 One protocol a table, and one effective config on one data set: runs whose settings differ get a table of their own.
 Repeats are runs of one setting: the same weights, or weights of one pre-training recipe, at one learning rate.
@@ -10,10 +10,11 @@ import re
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any
 
+from benchmark.comparison.comparisons import Comparison, comparisons_of, pools_of
 from benchmark.comparison.published import PublishedRow
-from benchmark.comparison.repeats import Difference, Summary, difference, summarise
+from benchmark.comparison.repeats import MARGIN, Difference, Level, Pool, Repeat, Summary, summarise, units_of
 from benchmark.core.errors import UserError
 from benchmark.records import RunRecord
 
@@ -42,6 +43,7 @@ PUBLISHED_NAMES = {
     "supervised-torchvision": "supervised",
     "supervised-msra": "supervised",
 }
+RANDOM_INITS = ("random", "detectron2-random")
 WITHOUT_EPOCHS = ("random", "detectron2-random", "supervised-torchvision", "supervised-msra")
 # Settings of a pre-training record that do not make another recipe: repeats, length, place and speed.
 NOT_RECIPE = (
@@ -66,6 +68,7 @@ class Setting:
     lr: float | None = None
     swept: bool = False
     recipe: str | None = None
+    origin: str = "measured"
 
     @property
     def epochs_label(self) -> str:
@@ -82,19 +85,12 @@ class Setting:
         return f"{self.epochs_label} epoch{'' if self.epochs_label == '1' else 's'}"
 
 
-class Repeat(NamedTuple):
-    """One run's value of one metric."""
-
-    seed: int
-    value: float
-    record: str
-
-
 @dataclass
 class MeasuredRow:
     """Runs of one setting: finished ones give ``values`` by metric, the others are told in ``troubles``.
 
-    ``lrs`` are the learning rates of the runs; ``variant`` says what tells this row from others of its method.
+    ``lrs`` are the learning rates of the runs; ``variant`` says what tells this row from others of its method;
+    ``pool`` is the sd that rows of its kind share in the table, by metric, where a test does not object.
     """
 
     setting: Setting
@@ -102,6 +98,7 @@ class MeasuredRow:
     troubles: list[str] = field(default_factory=list)
     lrs: set[float] = field(default_factory=set)
     variant: str = ""
+    pool: dict[tuple[str, str], Pool | None] = field(default_factory=dict, repr=False)
 
     @property
     def label(self) -> str:
@@ -120,14 +117,26 @@ class MeasuredRow:
         return [repeat.value for repeat in self.values.get((task, metric), [])]
 
     def summary(self, task: str, metric: str) -> Summary | None:
-        """Return n, mean and sd of a metric over the repeats, None where it is missing."""
-        return summarise(self.numbers(task, metric))
+        """Return n, mean, sd and intervals of a metric over the repeats, None where it is missing."""
+        return summarise(self.values.get((task, metric), []), self.pool.get((task, metric)))
+
+    @property
+    def origin(self) -> str:
+        """``measured`` here, or ``imported``: somebody else's run, read from its log."""
+        return self.setting.origin
+
+    @property
+    def lr_text(self) -> str:
+        """The learning rates of the runs: ``0.02``, ``0.01, 0.04 (swept)``."""
+        text = ", ".join(f"{lr:g}" for lr in sorted(self.lrs))
+        return f"{text} (swept)".strip() if self.setting.swept else text
 
     def by_seed(self, task: str) -> dict[int, float]:
         """Return AP by seed of the fine-tuning; runs of one seed (from several pre-training runs) are averaged."""
         found: dict[int, list[float]] = defaultdict(list)
         for repeat in self.values.get((task, "AP"), []):
-            found[repeat.seed].append(repeat.value)
+            if repeat.seed is not None:
+                found[repeat.seed].append(repeat.value)
         return {seed: sum(values) / len(values) for seed, values in found.items()}
 
 
@@ -135,7 +144,8 @@ class MeasuredRow:
 class Table:
     """All rows of one protocol with one effective config on one data set; ``measured`` may be empty.
 
-    ``note`` tells tables apart that have the same words otherwise; ``overrides`` are those that all runs share.
+    ``note`` tells tables apart that have the same words otherwise; ``overrides`` are those that all runs share;
+    ``margin`` is the difference in AP below which two settings count as equivalent.
     """
 
     protocol: str
@@ -146,6 +156,8 @@ class Table:
     published: list[PublishedRow]
     protocol_hash: str | None = None
     note: str = ""
+    margin: float = MARGIN
+    _found: dict[tuple, Any] = field(default_factory=dict, repr=False, compare=False)
 
     @property
     def title(self) -> str:
@@ -158,20 +170,36 @@ class Table:
         return " ".join(", ".join(parts).split())
 
     def control_of(self, row: MeasuredRow) -> MeasuredRow | None:
-        """Return the untrained encoder's row, the control of every comparison (pitfall 8b); None for itself.
+        """Return the untrained encoder's row, the control of every comparison; None for itself.
 
-        With several, the one at the row's own learning rate, otherwise the first in order.
+        Detectron2's own random initialisation is another starting point and no control: the untrained encoder is what
+        a pre-training starts from. With several, the one at the row's own learning rate, otherwise the first in order.
+        Imported runs have no control here: they were made with other code.
         """
-        controls = [other for other in self.measured if other.setting.method == CONTROL]
-        if row in controls or not controls:
+        controls = [r for r in self.measured if r.setting.method == CONTROL and r.origin == "measured"]
+        if row.origin != "measured" or not controls or any(row is control for control in controls):
             return None
         same = [c for c in controls if (c.setting.lr, c.setting.swept) == (row.setting.lr, row.setting.swept)]
         return (same or controls)[0]
 
     def against_control(self, row: MeasuredRow, task: str) -> Difference | None:
         """Return the difference in AP between a row and its control, None for the control itself."""
-        control = self.control_of(row)
-        return None if control is None else difference(row.by_seed(task), control.by_seed(task))
+        found = (c for c in self.comparisons(task) if c.kind == "control" and c.row is row)
+        return next((c.difference for c in found), None)
+
+    def pools(self, task: str, metric: str) -> dict[Level, Pool]:
+        """Return the sd that measured rows share in a metric, by level of their units (see ``pools_of``)."""
+        key = ("pools", task, metric)
+        if key not in self._found:
+            self._found[key] = pools_of((row for row in self.measured if row.origin == "measured"), task, metric)
+        return self._found[key]
+
+    def comparisons(self, task: str) -> list[Comparison]:
+        """Return all comparisons of the table in one task's AP, corrected for their number (Holm)."""
+        key = ("comparisons", task, self.margin)
+        if key not in self._found:
+            self._found[key] = comparisons_of(self, task, margin=self.margin)
+        return self._found[key]
 
     def length_pairs(self) -> list[tuple[MeasuredRow, MeasuredRow]]:
         """Return the pairs (shorter, longer) of whole pre-training runs of one method, recipe, branch and lr.
@@ -180,6 +208,7 @@ class Table:
         """
         pairs = []
         rows = [r for r in self.measured if r.setting.epochs and r.setting.total_epochs in (None, r.setting.epochs)]
+        rows = [r for r in rows if r.origin == "measured"]
         rows.sort(key=lambda r: r.setting.epochs or 0)
         for i, shorter in enumerate(rows):
             for longer in rows[i + 1 :]:
@@ -228,6 +257,7 @@ def detection_tables(records: Iterable[RunRecord], published: Iterable[Published
         if record.kind == "detection":
             _check_epochs(record, _source_of(record, pretrained))
             groups[_table_key(record)].append(record)
+    _add_imported(records, groups)
     tables = [_table(group, published, pretrained) for group in groups.values()]
     _tell_apart(tables)
     have = {table.protocol for table in tables}
@@ -248,7 +278,7 @@ def _source_of(record: RunRecord, pretrained: dict[str, RunRecord]) -> RunRecord
 
 
 def _check_epochs(record: RunRecord, source: RunRecord | None) -> None:
-    """Refuse a row "400" whose checkpoint says otherwise (pitfall 7)."""
+    """Refuse a row "400" whose checkpoint says otherwise."""
     if source is not None and record.epochs != source.epochs:
         raise UserError(
             f"record {record.id} says {record.epochs} epochs, but {source.id} trained these very weights for "
@@ -263,6 +293,15 @@ def _table_key(record: RunRecord) -> tuple:
     return (record.protocol, record.protocol_hash, record.data, fraction, data)
 
 
+def _add_imported(records: Sequence[RunRecord], groups: dict[tuple, list[RunRecord]]) -> None:
+    """Put imported runs into the table of their protocol and settings, or into one of their own."""
+    homes = {key[:3]: key for key in reversed(list(groups)) if key[3] is None}
+    for record in records:
+        if record.kind == "imported" and record.protocol:
+            key = _table_key(record)
+            groups[homes.get(key[:3], key)].append(record)
+
+
 def _table(group: Sequence[RunRecord], published: Sequence[PublishedRow], pretrained: dict) -> Table:
     """Make the table of runs that share protocol, settings and data."""
     first = group[0]
@@ -273,11 +312,18 @@ def _table(group: Sequence[RunRecord], published: Sequence[PublishedRow], pretra
     quoted = [row for row in published if row.protocol == first.protocol] if comparable else []
     rows: dict[Setting, MeasuredRow] = {}
     for record in group:
-        setting = _setting(record, _source_of(record, pretrained))
-        _add(rows.setdefault(setting, MeasuredRow(setting)), record)
+        source = _source_of(record, pretrained)
+        setting = _setting(record, source)
+        _add(rows.setdefault(setting, MeasuredRow(setting)), record, source)
     measured = sorted(rows.values(), key=_reading_order)
     _name_variants(measured)
-    return Table(str(first.protocol), str(first.data), shared, fraction, measured, quoted, first.protocol_hash)
+    table = Table(str(first.protocol), str(first.data), shared, fraction, measured, quoted, first.protocol_hash)
+    for task, metric in METRICS:
+        shared_sds = table.pools(task, metric)
+        for row in measured:
+            if row.origin == "measured" and (repeats := row.values.get((task, metric))):
+                row.pool[task, metric] = shared_sds.get(units_of(repeats).level)
+    return table
 
 
 def _setting(record: RunRecord, source: RunRecord | None) -> Setting:
@@ -289,19 +335,24 @@ def _setting(record: RunRecord, source: RunRecord | None) -> Setting:
         recipe = next(iter(_weights_keys(record)), None)
     swept = record.details.get("lr_chosen_by") == "sweep"
     lr = None if swept else record.details.get("lr")
-    return Setting(record.method, record.epochs, record.total_epochs, record.branch, lr, swept, recipe)
+    origin = "imported" if record.kind == "imported" else "measured"
+    return Setting(record.method, record.epochs, record.total_epochs, record.branch, lr, swept, recipe, origin)
 
 
-def _add(row: MeasuredRow, record: RunRecord) -> None:
+def _add(row: MeasuredRow, record: RunRecord, source: RunRecord | None) -> None:
     if (lr := record.details.get("lr")) is not None:
         row.lrs.add(lr)
     if record.status != "completed":
         row.troubles.append(trouble(record))
         return
+    drawn = record.method in RANDOM_INITS  # every seed draws its own weights
+    checkpoint = f"{record.method} {record.seed}" if drawn else next(iter(_weights_keys(record)), None)
+    pretrain_seed = record.pretrain_seed if record.pretrain_seed is not None else getattr(source, "seed", None)
+    pretrain_seed = record.seed if drawn else pretrain_seed
     for task, values in record.metrics.items():
         for metric, value in values.items():
             if value is not None:
-                row.values[task, metric].append(Repeat(record.seed, value, record.id))
+                row.values[task, metric].append(Repeat(record.seed, value, record.id, checkpoint, pretrain_seed, drawn))
 
 
 def _name_variants(rows: Sequence[MeasuredRow]) -> None:

@@ -5,8 +5,8 @@ from collections.abc import Iterable
 
 import pandas as pd
 
-from benchmark.comparison.repeats import Difference, Summary, difference
 from benchmark.comparison.rows import METHOD_NAMES, METRICS, TASK_NAMES, MeasuredRow, Table, trouble
+from benchmark.comparison.wording import difference_text, measured_text
 from benchmark.records import RunRecord
 
 CSV_COLUMNS = (
@@ -14,24 +14,6 @@ CSV_COLUMNS = (
     "total_epochs", "lr", "lr_chosen_by", "task", "metric", "n", "mean", "sd", "seeds", "records", "value", "status",
     "source",
 )  # fmt: skip
-
-
-def measured_text(summary: Summary | None) -> str:
-    """Return ``38.2 ± 0.3`` (mean and sample standard deviation), ``38.2`` for one run, empty for none."""
-    if summary is None:
-        return ""
-    return f"{summary.mean:.1f}" if summary.sd is None else f"{summary.mean:.1f} ± {summary.sd:.1f}"
-
-
-def difference_text(found: Difference | None) -> str:
-    """Return ``+0.4 ± 1.2, within noise (3 pairs)``: mean difference, half width of its 95 % interval, verdict."""
-    if found is None:
-        return ""
-    mean = round(found.mean, 1) + 0.0  # the sum turns -0.0 into 0.0
-    if found.half_width is None:
-        return f"{mean:+.1f}, {found.verdict}"
-    number = f"{found.n} pairs" if found.paired else "not paired"
-    return f"{mean:+.1f} ± {found.half_width:.1f}, {found.verdict} ({number})"
 
 
 def cell_text(value: object) -> str:
@@ -77,17 +59,12 @@ def _main_table(table: Table) -> str:
     header.append("not completed")
     rows = []
     for row in table.measured:
-        cells = [row.label, row.setting.epochs_label, _lr_text(row), str(row.runs)]
+        cells = [row.label, row.setting.epochs_label, row.lr_text, str(row.runs)]
         for task in tasks:
             cells += [measured_text(row.summary(task, metric)) for _, metric in METRICS[:3]]
             cells += [_published_beside(table, row, task)] if table.published else []
         rows.append([*cells, "; ".join(row.troubles)])
     return markdown(header, rows)
-
-
-def _lr_text(row: MeasuredRow) -> str:
-    text = ", ".join(f"{lr:g}" for lr in sorted(row.lrs))
-    return f"{text} (swept)".strip() if row.setting.swept else text
 
 
 def _published_beside(table: Table, row: MeasuredRow, task: str) -> str:
@@ -101,28 +78,24 @@ def _published_beside(table: Table, row: MeasuredRow, task: str) -> str:
 def _differences(table: Table) -> str:
     """Return the comparison tables: against the untrained encoder, and longer against shorter pre-training."""
     tasks = _tasks(table)
-    header = ["comparison", *[f"{TASK_NAMES[task]} AP, difference ± 95 % interval" for task in tasks]]
-    rows = []
-    for row in table.measured:
-        cells = [difference_text(table.against_control(row, task)) for task in tasks]
-        if any(cells):
-            rows.append([f"{row.label}, {row.setting.epochs_text} − {_control_text(table, row)}", *cells])
-    for shorter, longer in table.length_pairs():
-        name = f"{longer.label}, {longer.setting.epochs_label} − {shorter.setting.epochs_text}"
-        cells = [difference_text(difference(longer.by_seed(task), shorter.by_seed(task))) for task in tasks]
-        if any(cells):
-            rows.append([name, *cells])
-    if not rows:
+    header = ["comparison", *[f"{TASK_NAMES[task]} AP, difference [95 % interval]" for task in tasks]]
+    by_pair: dict[tuple[int, int], list[str]] = {}
+    names: dict[tuple[int, int], str] = {}
+    for number, task in enumerate(tasks):
+        for comparison in table.comparisons(task):
+            pair = (id(comparison.row), id(comparison.reference))
+            names[pair] = comparison.name
+            by_pair.setdefault(pair, [""] * len(tasks))[number] = difference_text(comparison.difference)
+    if not by_pair:
         return ""
-    note = "Differences are paired by seed where both have it; Student's interval. “Within noise”: it holds 0.\n"
-    return markdown(header, rows) + "\n" + note
+    return markdown(header, [[names[pair], *cells] for pair, cells in by_pair.items()]) + "\n" + _NOTE
 
 
-def _control_text(table: Table, row: MeasuredRow) -> str:
-    """Return ``untrained encoder``, with its learning rate where that is another."""
-    control = table.control_of(row)
-    assert control is not None  # there is a difference from it
-    return control.label if control.lrs == row.lrs else f"{control.label} at lr {_lr_text(control)}"
+_NOTE = (
+    "Student's 95 % interval of the difference, with the sd pooled over the rows of the table where a test does not "
+    "object, otherwise paired by seed or Welch's. “Within noise”: it holds 0. The sd in the table above is between "
+    "runs.\n"
+)
 
 
 def _published_table(table: Table) -> str:

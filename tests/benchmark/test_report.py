@@ -11,9 +11,9 @@ from benchmark import report
 from benchmark.comparison.published import PUBLISHED, read_published
 from benchmark.comparison.repeats import Difference
 from benchmark.comparison.rows import NOT_RECIPE, detection_tables
+from benchmark.comparison.wording import difference_text
 from benchmark.core.errors import UserError, run_command
 from benchmark.core.folder import ROOT
-from benchmark.pages.render import difference_text
 from benchmark.records import RunRecord
 
 
@@ -53,9 +53,9 @@ def build(records, tmp_path, capsys):
 
 def test_table(records, tmp_path, capsys):
     printed, text = build(records, tmp_path, capsys)
-    assert "| Kernel-SSL | 400 | 0.02 | 2 | 38.3 ± 0.4 | 58.3 ± 0.4 |" in printed
-    assert "Kernel-SSL, 800 − 400 epochs | -0.1 ± 3.8, within noise" in printed
-    assert "Kernel-SSL, 400 epochs − untrained encoder | +12.1 ± 1.3, better" in printed
+    assert "| Kernel-SSL | 400 | 0.02 | 2 | 38.3 (sd 0.4) | 58.3 (sd 0.4) |" in printed
+    assert "Kernel-SSL, 800 − 400 epochs | −0.1 [−3.9, +3.7], within noise" in printed
+    assert "Kernel-SSL, 400 epochs − untrained encoder | +12.1 [+10.8, +13.4], better" in printed
     assert "200 of 400" in printed
     assert "diverged at iteration 34, lr 0.0123 (seed 0)" in printed
     assert printed.index("## coco-c4-1x") != printed.index("## embedded")
@@ -67,7 +67,7 @@ def test_published_stands_beside_measured_and_never_in_a_mean(records, tmp_path,
     header = next(line for line in printed.splitlines() if line.startswith("| weights"))
     row = next(line for line in printed.splitlines() if line.startswith("| untrained encoder"))
     cells = dict(zip(header.split(" | "), row.split(" | "), strict=True))
-    assert cells["box AP ↑ measured"] == "26.2 ± 0.3"
+    assert cells["box AP ↑ measured"] == "26.2 (sd 0.3)"
     assert cells["box AP published"] == "26.4"
     lines = list(csv.DictReader(io.StringIO((tmp_path / "out" / "tables" / "report.csv").read_text())))
     assert {line["origin"] for line in lines} == {"measured", "published"}
@@ -101,7 +101,7 @@ def test_overrides_and_other_hashes_get_their_own_table():
 def test_files_are_written_and_the_page_holds_the_tables(records, tmp_path, capsys):
     build(records, tmp_path, capsys)
     page = (tmp_path / "out" / "report.html").read_text()
-    assert "<td>38.3 ± 0.4</td>" in page
+    assert "<td>38.3 (sd 0.4)</td>" in page
     figures = list((tmp_path / "out" / "figures").glob("*.png"))
     assert len(figures) == 2
     assert all(figure.read_bytes().startswith(b"\x89PNG") for figure in figures)
@@ -240,8 +240,8 @@ def test_a_missing_value_is_blank_and_never_zero(tmp_path, capsys):
 
 
 def test_a_difference_that_rounds_to_nothing_has_no_sign():
-    assert difference_text(Difference(-0.04, 0.5, 3, True)) == "+0.0 ± 0.5, within noise (3 pairs)"
-    assert difference_text(Difference(-0.06, None, 1, False)) == "-0.1, one run: no interval"
+    assert difference_text(Difference(-0.04, 0.5, 3, True)) == "+0.0 [−0.5, +0.5], within noise (3 pairs)"
+    assert difference_text(Difference(-0.06, None, 1, False)) == "−0.1, one run: no interval"
 
 
 def test_swept_learning_rates_are_one_setting_beside_the_fixed_one():

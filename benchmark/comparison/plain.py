@@ -1,0 +1,138 @@
+"""Tables as plain values: JSON for programs, and lines for CSV (summaries, runs, comparisons)."""
+
+from collections.abc import Iterable
+from dataclasses import asdict
+from typing import Any
+
+from benchmark.comparison.comparisons import Comparison
+from benchmark.comparison.rows import TASK_NAMES, MeasuredRow, Table
+
+
+def table_as_dict(table: Table) -> dict[str, Any]:
+    """Return everything that a table says, in values that JSON holds."""
+    return {
+        **_table_fields(table),
+        "title": table.title,
+        "margin": table.margin,
+        "rows": [_row_as_dict(row) for row in table.measured],
+        "comparisons": [
+            line for task in TASK_NAMES for line in (_comparison_line(c, task) for c in table.comparisons(task))
+        ],
+        "published": [
+            {
+                "method": row.method,
+                "epochs": row.epochs,
+                "status": row.status,
+                "source": row.source,
+                "values": _nested(row.values),
+            }
+            for row in table.published
+        ],
+    }
+
+
+def _table_fields(table: Table) -> dict[str, Any]:
+    return {
+        "protocol": table.protocol,
+        "protocol_hash": table.protocol_hash,
+        "data": table.data,
+        "overrides": dict(table.overrides),
+        "fraction": table.fraction,
+    }
+
+
+def _nested(values: dict[tuple[str, str], Any]) -> dict[str, dict[str, Any]]:
+    found: dict[str, dict[str, Any]] = {}
+    for (task, metric), value in values.items():
+        found.setdefault(task, {})[metric] = value
+    return found
+
+
+def _row_fields(row: MeasuredRow) -> dict[str, Any]:
+    setting = row.setting
+    return {
+        "origin": row.origin,
+        "method": setting.method,
+        "label": row.label,
+        "variant": row.variant,
+        "branch": setting.branch,
+        "epochs": setting.epochs,
+        "total_epochs": setting.total_epochs,
+        "lr": setting.lr,
+        "lr_chosen_by": "sweep" if setting.swept else "fixed",
+    }
+
+
+def _row_as_dict(row: MeasuredRow) -> dict[str, Any]:
+    figures = {key: asdict(summary) for key in row.values if (summary := row.summary(*key)) is not None}
+    runs = {key: [repeat._asdict() for repeat in repeats] for key, repeats in row.values.items()}
+    return _row_fields(row) | {
+        "lrs": sorted(row.lrs),
+        "not_completed": list(row.troubles),
+        "summaries": _nested(figures),
+        "runs": _nested(runs),
+    }
+
+
+def _comparison_line(comparison: Comparison, task: str) -> dict[str, Any]:
+    found = comparison.difference
+    low, high = found.interval or (None, None)
+    better, better_low, better_high = found.superiority or (None, None, None)
+    return {
+        "comparison": comparison.name,
+        "kind": comparison.kind,
+        "task": task,
+        "metric": "AP",
+        "difference": found.mean,
+        "low": low,
+        "high": high,
+        "own_half_width": found.own_half_width,
+        "pooled_half_width": found.pooled_half_width,
+        "n": found.n,
+        "paired": found.paired,
+        "covers": found.covers,
+        "p": found.p,
+        "p_holm": found.p_holm,
+        "comparisons": found.comparisons,
+        "p_better": better,
+        "p_better_low": better_low,
+        "p_better_high": better_high,
+        "margin": found.margin,
+        "p_equivalence": found.p_equivalence,
+        "runs_for_margin": found.runs_for_margin,
+        "runs_for_difference": found.runs_for_difference,
+        "verdict": found.verdict,
+    }
+
+
+def comparison_lines(tables: Iterable[Table]) -> list[dict[str, Any]]:
+    """Return every comparison of the tables, one a line, with both intervals and all p-values."""
+    return [
+        _table_fields(table) | _comparison_line(comparison, task)
+        for table in tables
+        for task in TASK_NAMES
+        for comparison in table.comparisons(task)
+    ]
+
+
+def summary_lines(tables: Iterable[Table]) -> list[dict[str, Any]]:
+    """Return every summary of the measured rows, one metric a line, with both intervals and the variances' sds."""
+    lines = []
+    for table in tables:
+        for row in table.measured:
+            for (task, metric), repeats in row.values.items():
+                line = _table_fields(table) | _row_fields(row) | {"task": task, "metric": metric}
+                seeds = " ".join(str(repeat.seed) for repeat in repeats)
+                lines.append(line | asdict(row.summary(task, metric)) | {"seeds": seeds})
+    return lines
+
+
+def run_lines(tables: Iterable[Table]) -> list[dict[str, Any]]:
+    """Return every figure of every run of the tables, one a line."""
+    return [
+        _table_fields(table) | _row_fields(row) | {"task": task, "metric": metric} | repeat._asdict()
+        for table in tables
+        for row in table.measured
+        for (task, metric), repeats in row.values.items()
+        for repeat in repeats
+    ]
