@@ -8,7 +8,6 @@ estimate leaves out.
 import os
 import time
 import warnings
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,23 +19,24 @@ from benchmark.core.options import to_yaml
 from pretrain.engine.processes import world_size
 from pretrain.images.loading import PathList, epoch_length, make_loader
 from pretrain.images.recipe import PUBLISHED, ViewSettings
-from pretrain.methods import make_method
-from pretrain.networks.encoder import Branches
+from pretrain.methods.base import Method, Progress
+from pretrain.methods.registry import make_method
 from pretrain.training.config import PretrainConfig
 from pretrain.training.optimisers import make_optimiser
+from pretrain.training.step import Step
 
 COMPARED_EPOCHS = (100, 400, 800)
 NETWORK_SECONDS, VIEWS_SECONDS = 15.0, 3.0
 VIEWS = 2
 WORKSPACE = 1.4  # peak growth of a step per image over what autograd keeps; measured on CPUs: 1.3 to 1.45
-AUTOCAST = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 @dataclass(frozen=True)
 class Flops:
-    """Of one image, both views: floating-point operations, a multiply-add counted as two.
+    """Of one image, all views: floating-point operations, a multiply-add counted as two.
 
-    forward_online, forward_momentum: counted by fvcore (convolutions, matrix products, norms, pooling).
+    forward_online, forward_momentum: of ``encode`` and of ``target``, counted by fvcore (convolutions, matrix products,
+        norms, pooling).
     backward: estimated as twice the online forward, one product for the inputs and one for the weights.
     repeated: the second forward of gradient caching, 0 without --micro-batch.
     """
@@ -56,11 +56,11 @@ class Flops:
 class Memory:
     """Peak bytes of one process in a training step.
 
-    state: parameters of both branches, gradients and one optimiser buffer of the online one.
-    activations: what autograd keeps of both online views (of one micro-batch with --micro-batch), times 1.4 for the
+    state: parameters and buffers, gradients and one optimiser buffer of what is trained.
+    activations: what autograd keeps of the online forward (of one micro-batch with --micro-batch), times 1.4 for the
         gradients and workspace that come and go during the backward pass.
-    inputs: both normalised views of the process's batch.
-    loss: about eight copies of the four (m, d) outputs and of one min(m, d) square matrix, float32.
+    inputs: the normalised views of the process's batch.
+    loss: about eight copies of the gathered rows and of the loss's largest matrix, float32.
     """
 
     state: int
@@ -74,31 +74,41 @@ class Memory:
         return self.state + self.activations + self.inputs + self.loss
 
 
-def build_branches(config: PretrainConfig) -> Branches:
-    """Return the network that this config trains, freshly drawn, on the CPU."""
-    return Branches(config.arch, config.projector_width, config.projector_hidden, config.predictor_hidden, config.seed)
+class _Encode(nn.Module):
+    """``encode`` with plain tensors in and out, as fvcore traces it."""
+
+    def __init__(self, method: Method):
+        super().__init__()
+        self.method = method
+
+    def forward(self, *views: Tensor) -> tuple[Tensor, ...]:
+        return self.method.encode(views).rows
 
 
-def parameter_counts(branches: Branches) -> dict[str, int]:
+class _Target(_Encode):
+    """``target``, likewise."""
+
+    def forward(self, *views: Tensor) -> tuple[Tensor, ...]:
+        return self.method.target(views)
+
+
+def parameter_counts(method: Method) -> dict[str, int]:
     """Return the number of parameters of each part."""
-    return {name: sum(p.numel() for p in part.parameters()) for name, part in branches.named_children()}
+    return {name: sum(p.numel() for p in part.parameters()) for name, part in method.named_children()}
 
 
-def count_flops(branches: Branches, config: PretrainConfig) -> Flops:
+def count_flops(method: Method, config: PretrainConfig) -> Flops:
     """Count the operations of one image in one training step; see ``Flops``."""
-    size = config.image_size
-    was_training = branches.training
-    branches.eval()  # one image has no batch statistics
-    encoder = _multiply_adds(branches.encoder, torch.zeros(1, 3, size, size))
-    projector = _multiply_adds(branches.projector, torch.zeros(1, branches.projector[0].in_features))
-    predictor = _multiply_adds(branches.predictor, torch.zeros(1, config.projector_width))
-    branches.train(was_training)
-    online = 2 * VIEWS * (encoder + projector + predictor)
-    momentum = 2 * VIEWS * (encoder + projector)
+    views = tuple(torch.zeros(1, 3, config.image_size, config.image_size) for _ in range(VIEWS))
+    was_training = method.training
+    method.eval()  # one image has no batch statistics
+    online = 2 * _multiply_adds(_Encode(method).eval(), views)
+    momentum = 2 * _multiply_adds(_Target(method).eval(), views) if method.target(views) else 0
+    method.train(was_training)
     return Flops(online, momentum, 2 * online, online if config.micro_batch else 0)
 
 
-def _multiply_adds(module: nn.Module, example: Tensor) -> int:
+def _multiply_adds(module: nn.Module, example: tuple[Tensor, ...]) -> int:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # fvcore's import and torch's tracer announce their own future
         from fvcore.nn import FlopCountAnalysis
@@ -106,34 +116,45 @@ def _multiply_adds(module: nn.Module, example: Tensor) -> int:
     return int(analysis.total())
 
 
-def estimate_memory(branches: Branches, config: PretrainConfig) -> Memory:
+def estimate_memory(method: Method, config: PretrainConfig) -> Memory:
     """Estimate the peak memory of one process on its share of the batch; see ``Memory``."""
     batch = max(1, config.batch_size // world_size())
-    online = sum(p.numel() for p in branches.online().parameters() if p.requires_grad)
-    state = 4 * (sum(p.numel() for p in branches.parameters()) + 2 * online)
+    trained = sum(p.numel() for p in method.parameters() if p.requires_grad)
+    kept = sum(t.numel() for t in [*method.parameters(), *method.buffers()])
     in_graph = min(config.micro_batch or batch, batch)
-    m, d = config.batch_size, config.projector_width
+    m = config.batch_size
     return Memory(
-        state=state,
-        activations=round(VIEWS * WORKSPACE * saved_bytes(branches, config, in_graph)),
+        state=4 * (kept + 2 * trained),
+        activations=round(WORKSPACE * saved_bytes(method, config, in_graph)),
         inputs=VIEWS * batch * 3 * config.image_size**2 * 4,
-        loss=8 * 4 * (4 * m * d + min(m, d) ** 2),
+        loss=8 * 4 * (m * _row_numbers(method, config) + method.loss_numbers(m)),
     )
 
 
-def saved_bytes(branches: Branches, config: PretrainConfig, images: int) -> int:
-    """Return the bytes that autograd keeps for one online view of a batch of `images`, parameters not counted.
+@torch.no_grad()
+def _row_numbers(method: Method, config: PretrainConfig) -> int:
+    """Return how many numbers of one image are gathered for the loss."""
+    views = [torch.zeros(1, 3, config.image_size, config.image_size) for _ in range(VIEWS)]
+    was_training = method.training
+    method.eval()
+    numbers = sum(rows.numel() for rows in (*method.encode(views).rows, *method.target(views)))
+    method.train(was_training)
+    return numbers
+
+
+def saved_bytes(method: Method, config: PretrainConfig, images: int) -> int:
+    """Return the bytes that autograd keeps for the views of a batch of `images`, parameters not counted.
 
     The storages saved by a forward pass on the CPU in the run's precision are added up for two and for four images;
     what grows is per image, the rest (weights cast to 16 bits) is paid once. fp16 is counted as bf16, equally wide.
     """
-    two, four = (_saved_bytes(branches, config, n) for n in (2, 4))
+    two, four = (_saved_bytes(method, config, n) for n in (2, 4))
     per_image = (four - two) / 2
     return round(two + (images - 2) * per_image)
 
 
-def _saved_bytes(branches: Branches, config: PretrainConfig, images: int) -> int:
-    own = {tensor.untyped_storage().data_ptr() for tensor in [*branches.parameters(), *branches.buffers()]}
+def _saved_bytes(method: Method, config: PretrainConfig, images: int) -> int:
+    own = {tensor.untyped_storage().data_ptr() for tensor in [*method.parameters(), *method.buffers()]}
     # The tensors themselves are kept until the end: a freed one's address would be given to the next.
     storages: dict[int, Tensor] = {}
 
@@ -141,21 +162,21 @@ def _saved_bytes(branches: Branches, config: PretrainConfig, images: int) -> int
         storages[tensor.untyped_storage().data_ptr()] = tensor
         return tensor
 
-    buffers = {name: buffer.clone() for name, buffer in branches.named_buffers()}
+    buffers = {name: buffer.clone() for name, buffer in method.named_buffers()}
     view = torch.zeros(images, 3, config.image_size, config.image_size).to(memory_format=torch.channels_last)
     with (
         torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor),
-        torch.autocast("cpu", torch.bfloat16, enabled=config.precision in AUTOCAST),
+        torch.autocast("cpu", torch.bfloat16, enabled=config.precision != "fp32"),
     ):
-        branches.online()(view)
-    for name, buffer in branches.named_buffers():  # the pass has moved the running statistics
+        method.encode([view] * VIEWS)
+    for name, buffer in method.named_buffers():  # the pass has moved the running statistics
         buffer.copy_(buffers[name])
     inputs = view.untyped_storage().data_ptr()
     return sum(t.untyped_storage().nbytes() for key, t in storages.items() if key not in own and key != inputs)
 
 
 def measure_network(
-    branches: Branches, config: PretrainConfig, device: torch.device, seconds: float = NETWORK_SECONDS
+    method: Method, config: PretrainConfig, device: torch.device, seconds: float = NETWORK_SECONDS
 ) -> tuple[float, int]:
     """Time real training steps of one process on random pixels: forward, loss, backward, optimiser, EMA.
 
@@ -166,42 +187,34 @@ def measure_network(
         Images per second of one process, and the batch at which that was measured.
     """
     share = min(config.micro_batch or config.batch_size, max(2, config.batch_size // world_size()))
-    per_image = VIEWS * WORKSPACE * (saved_bytes(branches, config, 4) - saved_bytes(branches, config, 2)) / 2
+    per_image = WORKSPACE * (saved_bytes(method, config, 4) - saved_bytes(method, config, 2)) / 2
     most = min(share, max(4, int(_free_memory(device) / 2 / per_image)))
-    branches = branches.to(device, memory_format=torch.channels_last)
-    method, optimiser = make_method(config), make_optimiser(config, branches.online())
+    method = method.to(device, memory_format=torch.channels_last)
+    optimiser = make_optimiser(config, method)
     for group in optimiser.param_groups:
         group["lr"] = 0.0  # the steps must not change what they time
+    step = Step(method, method, config.precision, device, torch.amp.GradScaler(device.type, enabled=False))
     begin, batch = time.perf_counter(), min(4, most)
     while True:
-        took = min(_step_seconds(branches, method.terms, optimiser, config, batch, device) for _ in range(2))
+        took = min(_step_seconds(step, optimiser, config, batch) for _ in range(2))
         if batch == most or time.perf_counter() - begin + 4 * took > seconds:
             return batch / took, batch
         batch = min(2 * batch, most)
 
 
-def _step_seconds(
-    branches: Branches,
-    terms: Callable[..., tuple],
-    optimiser: torch.optim.Optimizer,
-    config: PretrainConfig,
-    batch: int,
-    device: torch.device,
-) -> float:
-    views = [torch.randn(batch, 3, config.image_size, config.image_size, device=device) for _ in range(VIEWS)]
+def _step_seconds(step: Step, optimiser: torch.optim.Optimizer, config: PretrainConfig, batch: int) -> float:
+    views = [torch.randn(batch, 3, config.image_size, config.image_size, device=step.device) for _ in range(VIEWS)]
     views = [view.contiguous(memory_format=torch.channels_last) for view in views]
-    _synchronise(device)
+    progress = Progress(0, 1, 1)
+    _synchronise(step.device)
     begin = time.perf_counter()
-    kind = AUTOCAST.get(config.precision)
-    with torch.autocast(device.type, kind, enabled=kind is not None):
-        online = [branches.online()(view).prediction for view in views]
-        target = [branches.momentum(view) for view in views]
-    loss, *_ = terms(*[output.float() for output in (*online, *target)])
     optimiser.zero_grad(set_to_none=True)
-    loss.backward()
+    step.method.before_step(progress)
+    result = step(views, None, False)
+    step.method.after_backward(progress)
     optimiser.step()
-    branches.update_momentum(1.0)
-    _synchronise(device)
+    step.method.after_step(progress, result.rows, result.targets)
+    _synchronise(step.device)
     return time.perf_counter() - begin
 
 
@@ -245,10 +258,10 @@ def make_plan(config: PretrainConfig, paths: PathList, device: torch.device, out
     length = epoch_length(len(paths), config.batch_size)
     if length < 1:
         raise UserError(f"--batch-size {config.batch_size} is more than the {len(paths)} images; lower it.")
-    branches = build_branches(config)
+    method = make_method(config)
     lines = [to_yaml(config).rstrip(), "", f"would write   {output}", *_schedule_lines(config, len(paths), length)]
-    lines += _size_lines(branches, config)
-    return "\n".join(lines + _speed_lines(branches, config, paths, device, length))
+    lines += _size_lines(method, config)
+    return "\n".join(lines + _speed_lines(method, config, paths, device, length))
 
 
 def _schedule_lines(config: PretrainConfig, n_images: int, length: int) -> list[str]:
@@ -261,12 +274,12 @@ def _schedule_lines(config: PretrainConfig, n_images: int, length: int) -> list[
     ]
 
 
-def _size_lines(branches: Branches, config: PretrainConfig) -> list[str]:
-    counts, flops, memory = parameter_counts(branches), count_flops(branches, config), estimate_memory(branches, config)
+def _size_lines(method: Method, config: PretrainConfig) -> list[str]:
+    counts, flops, memory = parameter_counts(method), count_flops(method, config), estimate_memory(method, config)
     repeated = f", repeated forward {flops.repeated / 1e9:.2f}" if flops.repeated else ""
     return [
         "parameters    " + ", ".join(f"{name} {count:,}" for name, count in counts.items()),
-        f"GFLOP / image {flops.total / 1e9:.2f} (multiply-add = 2; both views): online forward "
+        f"GFLOP / image {flops.total / 1e9:.2f} (multiply-add = 2; all views): online forward "
         f"{flops.forward_online / 1e9:.2f}, momentum forward {flops.forward_momentum / 1e9:.2f}, backward about "
         f"{flops.backward / 1e9:.2f}{repeated}",
         f"memory        about {memory.total / 2**30:.1f} GiB a process and the library's own: state "
@@ -276,11 +289,11 @@ def _size_lines(branches: Branches, config: PretrainConfig) -> list[str]:
 
 
 def _speed_lines(
-    branches: Branches, config: PretrainConfig, paths: PathList, device: torch.device, length: int
+    method: Method, config: PretrainConfig, paths: PathList, device: torch.device, length: int
 ) -> list[str]:
     speed, lines = config.images_per_second, []
     if speed is None:
-        network, batch = measure_network(branches, config, device)
+        network, batch = measure_network(method, config, device)
         views, processes, workers = measure_views(config, paths), world_size(), max(1, config.workers)
         lines = [
             f"measured      network {network:,.4g} images/s a process at batch {batch} on {device.type}; views "

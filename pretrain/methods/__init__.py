@@ -1,19 +1,4 @@
-"""Pre-training methods, one file each, in one registry.
+"""Pre-training methods, one file each: ``base.py`` says what a method is, ``registry.py`` finds them by name.
 
-A method turns the outputs of the branches into a loss. It is a class made from the config, with
-
-    terms(online_1, online_2, target_1, target_2, with_details) -> (loss, {name: 0-dimensional tensor}, warning or None)
-
-on the gathered (m, d) predictions and momentum projections; gradient flows to the online arguments.
+This package imports nothing by itself, so that the names of the methods can be listed without torch.
 """
-
-from pretrain.methods.kernel_ssl import KernelSSL
-from pretrain.training.config import METHODS, PretrainConfig
-
-_REGISTRY = {"kernel_ssl": KernelSSL}
-assert set(_REGISTRY) == set(METHODS), "pretrain.training.config.METHODS lists what --help offers"
-
-
-def make_method(config: PretrainConfig) -> KernelSSL:
-    """Return the method that the config names."""
-    return _REGISTRY[config.method](config)

@@ -11,7 +11,8 @@ from benchmark.core.progress import progress
 from pretrain.engine.checkpoint import load_checkpoint
 from pretrain.images.loading import list_images, make_loader, normalised
 from pretrain.images.recipe import ViewSettings
-from pretrain.networks.encoder import Branches
+from pretrain.methods.registry import make_method
+from pretrain.training.config import PretrainConfig
 
 BATCH = 32
 EMBEDDED_IMAGES = 6000
@@ -59,10 +60,9 @@ def from_checkpoint(path: str, data: str | None, images: int, seed: int) -> TwoB
     """
     checkpoint = load_checkpoint(path)
     c = checkpoint["config"]
-    branches = Branches(c["arch"], c["projector_width"], c["projector_hidden"], c["predictor_hidden"], c["seed"])
-    branches.load_state_dict(checkpoint["model"])
-    branches.eval()
-    online = branches.online()
+    method = make_method(PretrainConfig(**c | {"keep_epochs": tuple(c["keep_epochs"])}))
+    method.load_state_dict(checkpoint["model"])
+    method.eval()
     paths = list_images(_folder(data))
     if len(paths) < images:
         raise UserError(f"{data or 'the embedded set'} has {len(paths)} images; give --images {len(paths)} or fewer.")
@@ -73,7 +73,7 @@ def from_checkpoint(path: str, data: str | None, images: int, seed: int) -> TwoB
     parts: list[list[Tensor]] = [[], [], [], []]
     for batch in progress(loader, "features", "batch", total=batches):
         views = [normalised(view, torch.device("cpu")) for view in batch.views]
-        outputs = [online(view).prediction for view in views] + [branches.momentum(view) for view in views]
+        outputs = [*method.encode(views).rows, *method.target(views)]
         for part, output in zip(parts, outputs, strict=True):
             part.append(output.double())
     return TwoBranches(*(torch.cat(part) for part in parts))

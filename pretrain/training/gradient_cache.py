@@ -1,18 +1,21 @@
 """The loss of a large batch in the memory of a small one (gradient caching, arXiv 2101.06983).
 
-Forward without graph per micro-batch, the loss and its gradient at the features of the full batch, then a second
-forward with graph per micro-batch that receives those gradients. In eval mode it equals the direct gradient. In
-training, batch norm normalises over a micro-batch instead of the batch: that is the one difference, and it is real.
+Forward without graph per micro-batch, the loss and its gradient at the rows of the full batch, then a second forward
+with graph per micro-batch that receives those gradients. In eval mode it equals the direct gradient. In training,
+batch norm normalises over a micro-batch instead of the batch: that is the one difference, and it is real.
 """
 
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager, nullcontext
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 
 import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-Forward = Callable[[Tensor], Tensor]
+from pretrain.methods.base import Encoded
+
+Views = Sequence[Tensor]
+Encode = Callable[[Views], Encoded]
 
 
 @contextmanager
@@ -30,34 +33,40 @@ def frozen_running_statistics(module: nn.Module) -> Iterator[None]:
             norm.num_batches_tracked.copy_(batches)
 
 
-def features_without_graph(forward: Forward, views: Tensor, micro_batch: int) -> Tensor:
-    """Return ``forward(views)`` row by row, (B, d), computed per micro-batch without graph."""
+def micro_batches(views: Views, size: int) -> list[tuple[Tensor, ...]]:
+    """Return the views in parts of `size` images."""
+    return list(zip(*(view.split(size) for view in views), strict=True))
+
+
+def encode_without_graph(encode: Encode, views: Views, size: int) -> Encoded:
+    """Return ``encode(views)``, computed per micro-batch without graph."""
     with torch.no_grad():
-        return torch.cat([forward(part) for part in views.split(micro_batch)])
+        parts = [encode(part) for part in micro_batches(views, size)]
+    rows = tuple(torch.cat(pieces) for pieces in zip(*(part.rows for part in parts), strict=True))
+    projections = [part.projection for part in parts if part.projection is not None]
+    return Encoded(rows, torch.cat([part.features for part in parts]), torch.cat(projections) if projections else None)
 
 
 def backward_through_cache(
-    online: nn.Module,
-    forward: Forward,
-    views: tuple[Tensor, Tensor],
-    gradients: tuple[Tensor, Tensor],
-    micro_batch: int,
+    wrapped: nn.Module, encode: Encode, views: Views, gradients: Sequence[Tensor | None], size: int
 ) -> None:
-    """Accumulate parameter gradients given the loss's gradient at the features of both views.
+    """Accumulate parameter gradients given the loss's gradient at the rows of ``encode(views)``.
 
     Args:
-        online: the module (or its DistributedDataParallel wrapper, whose last backward synchronises).
-        forward: maps views to the features that `gradients` belong to.
-        views: both views of this process, (B, 3, S, S).  gradients: (B, d) each.  micro_batch: rows at a time.
+        wrapped: the method, or its DistributedDataParallel wrapper, whose last backward synchronises.
+        encode: calls it.  views: of this process.  size: images at a time.
+        gradients: of the loss by each of the rows, (B, ...); None for rows that the loss does not depend on.
     """
-    pieces = [
-        (part, gradient)
-        for view, whole in zip(views, gradients, strict=True)
-        for part, gradient in zip(view.split(micro_batch), whole.split(micro_batch), strict=True)
-    ]
-    for number, (part, gradient) in enumerate(pieces, start=1):
-        waits = isinstance(online, DistributedDataParallel) and number < len(pieces)
-        with ExitStack() as stack:
-            stack.enter_context(online.no_sync() if waits else nullcontext())
-            features = forward(part)
-            features.backward(gradient.to(features.dtype))
+    used = [(place, whole.split(size)) for place, whole in enumerate(gradients) if whole is not None]
+    # A parameter that the loss uses itself has its gradient already; DistributedDataParallel must meet it once more.
+    reached = [p for p in wrapped.parameters() if p.requires_grad and p.grad is not None]
+    parts = micro_batches(views, size)
+    for number, part in enumerate(parts):
+        waits = isinstance(wrapped, DistributedDataParallel) and number < len(parts) - 1
+        with wrapped.no_sync() if waits else nullcontext():
+            rows = encode(part).rows
+            outputs = [rows[place] for place, _ in used]
+            factors = [pieces[number].to(rows[place].dtype) for place, pieces in used]
+            outputs += [(p * 0).sum() for p in reached]
+            factors += [torch.ones((), dtype=p.dtype, device=p.device) for p in reached]
+            torch.autograd.backward(outputs, factors)

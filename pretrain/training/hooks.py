@@ -36,7 +36,7 @@ class EpochFiles:
             save_checkpoint(self.folder / numbered(epoch), content)
         metadata = {"method": config.method, "arch": config.arch, "epoch": epoch, "total_epochs": config.epochs}
         metadata |= {"branch": "online", "seed": config.seed}
-        export_backbone(self.folder / BACKBONE, trainer.branches.encoder.state_dict(), metadata)
+        export_backbone(self.folder / BACKBONE, trainer.method.encoder.state_dict(), metadata)
 
 
 class TooManyUnreadable(RunFailed):

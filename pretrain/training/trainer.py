@@ -1,53 +1,29 @@
 """The pre-training loop, one iteration = one global batch. What happens beside it: hooks.
 
-before_step hooks -> lr -> views -> online and momentum outputs -> gather -> loss -> step -> EMA -> after_step hooks
+before_step hooks -> lr -> views -> the method's step (methods/base.py, step.py) -> optimiser -> after_step hooks
 """
 
 import math
-from contextlib import nullcontext
-from dataclasses import dataclass, field
 from typing import Any, NoReturn
 
 import torch
-from torch import Tensor
 from torch.nn.parallel import DistributedDataParallel
 
 from pretrain.diagnostics.spectrum import effective_rank
 from pretrain.engine.failures import Diverged
 from pretrain.engine.loop import TrainingLoop
-from pretrain.engine.processes import gather_with_gradient, is_main, rank, synchronised_norms, world_size
+from pretrain.engine.processes import is_main, rank, synchronised_norms, world_size
 from pretrain.images.loading import Batch, PathList, epoch_length, make_loader, normalised
 from pretrain.images.recipe import PUBLISHED, ViewSettings
-from pretrain.methods import make_method
-from pretrain.networks.encoder import Branches, Outputs
+from pretrain.methods.base import Method, Progress
+from pretrain.methods.registry import make_method
 from pretrain.training.config import PretrainConfig
-from pretrain.training.gradient_cache import backward_through_cache, features_without_graph, frozen_running_statistics
 from pretrain.training.optimisers import make_optimiser
-from pretrain.training.schedules import ema_momentum, warm_up_then_cosine
+from pretrain.training.schedules import warm_up_then_cosine
+from pretrain.training.step import NotFinite, Step, StepResult
 
 RANK_SAMPLES = 1024  # rows of the batch that effective ranks are computed from, at most
 RANK_DEFINITION = f"covariance eigenvalues, centred, at most {RANK_SAMPLES} rows"
-DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
-
-
-@dataclass
-class StepResult:
-    """What hooks may look at after a step; tensors are detached and hold the global batch's rows of view 1.
-
-    ``loss`` is a 0-dimensional tensor until the step is taken. ``gradient_norm`` is not finite in a step that fp16's
-    scaler passed over. ``parts`` are the method's terms; ``features`` and ``projection`` (of view 1) are set when
-    details were asked for.
-    """
-
-    loss: Any
-    gradient_norm: float = math.nan
-    lr: float = 0.0
-    momentum: float = 1.0
-    parts: dict[str, float] = field(default_factory=dict)
-    features: Tensor | None = None
-    projection: Tensor | None = None
-    warning: str | None = None
-    unreadable: tuple[str, ...] = ()
 
 
 class PretrainTrainer(TrainingLoop):
@@ -62,32 +38,18 @@ class PretrainTrainer(TrainingLoop):
         self.iterations_per_epoch = epoch_length(len(paths), config.batch_size)
         super().__init__(config.epochs * self.iterations_per_epoch, config.log_every, config.batch_size)
         self.local_batch = config.batch_size // world_size()
-        self.method = make_method(config)
-        self.branches = self._make_branches()
-        self.optimiser = make_optimiser(config, self.branches.online())
+        self.method = prepare_method(config, device)
+        self.optimiser = make_optimiser(config, self.method)
         self.settings = [dict(group) for group in self.optimiser.param_groups]  # a checkpoint must agree with them
         self.scaler = torch.amp.GradScaler(device.type, enabled=config.precision == "fp16")
-        self.online = self._wrapped(self.branches.online())
+        self.step = Step(
+            self.method, wrapped(self.method, device), config.precision, device, self.scaler, config.micro_batch
+        )
         warmup = round(config.warmup * self.iterations_per_epoch)
         self.lr_schedule = warm_up_then_cosine(config.scaled_lr, self.max_iter, warmup, "linspace")
-        self.ema_schedule = ema_momentum(config.ema)
         self.last: StepResult | None = None
         self._rank = "-"
         self._batches: Any = None
-
-    def _make_branches(self) -> Branches:
-        c = self.config
-        branches = Branches(c.arch, c.projector_width, c.projector_hidden, c.predictor_hidden, c.seed)
-        branches = synchronised_norms(branches, self.device)
-        return branches.to(self.device, memory_format=torch.channels_last).train()
-
-    def _wrapped(self, online: torch.nn.Module) -> torch.nn.Module:
-        if world_size() == 1:
-            return online
-        devices = [self.device] if self.device.type == "cuda" else None
-        return DistributedDataParallel(
-            online, device_ids=devices, broadcast_buffers=False, gradient_as_bucket_view=True
-        )
 
     @property
     def epoch(self) -> int:
@@ -113,79 +75,34 @@ class PretrainTrainer(TrainingLoop):
 
     def run_step(self) -> None:
         """Take one optimiser step on one global batch. Raises ``Diverged`` before a bad step is taken."""
-        progress = self.iter / self.max_iter
-        lr, momentum = self.lr_schedule(self.iter), self.ema_schedule(progress)
+        progress = Progress(self.iter, self.max_iter, self.iterations_per_epoch)
+        lr = self.lr_schedule(self.iter)
         for group in self.optimiser.param_groups:
             group["lr"] = lr
         batch: Batch = next(self._batches)
         views = tuple(normalised(view, self.device) for view in batch.views)
         self.optimiser.zero_grad(set_to_none=True)
-        micro_batch = self.config.micro_batch or self.local_batch
-        compute = self._direct if micro_batch >= self.local_batch else self._cached
-        result = compute(views, self.logs_this_step)
-        result.lr, result.momentum, result.unreadable = lr, momentum, batch.unreadable
+        self.method.before_step(progress)
+        try:
+            result = self.step(views, None, self.logs_this_step)
+        except NotFinite:
+            self._diverged("loss")
+        self.method.after_backward(progress)
+        result.lr, result.unreadable = lr, batch.unreadable
         self._step(result)
+        # Also after a step that was passed over: every iteration.
+        self.method.after_step(progress, result.rows, result.targets)
         if result.features is not None:
             self._diagnose(result)
-        self.branches.update_momentum(momentum)  # also after a step that was passed over: every iteration
         self.last = result
 
     def _diagnose(self, result: StepResult) -> None:
         """Add the effective ranks of backbone and projector to the terms of a logged step, on the main process."""
         if is_main():
             result.parts["effective_rank_backbone"] = effective_rank(result.features[:RANK_SAMPLES])
-            result.parts["effective_rank_projector"] = effective_rank(result.projection[:RANK_SAMPLES])
+            if result.projection is not None:
+                result.parts["effective_rank_projector"] = effective_rank(result.projection[:RANK_SAMPLES])
         result.features = result.projection = None
-
-    def _autocast(self) -> Any:
-        if self.config.precision == "fp32":
-            return nullcontext()
-        return torch.autocast(self.device.type, DTYPES[self.config.precision])
-
-    def _direct(self, views: tuple[Tensor, Tensor], details: bool) -> StepResult:
-        """Forward, loss and backward of the whole local batch at once."""
-        with self._autocast():
-            outputs: list[Outputs] = [self.online(view) for view in views]
-            targets = [self.branches.momentum(view) for view in views]
-        loss, result = self._loss([output.prediction for output in outputs], targets, details)
-        if details:
-            result.features = gather_with_gradient(outputs[0].features.detach())
-            result.projection = gather_with_gradient(outputs[0].projection.detach())
-        self.scaler.scale(loss).backward()
-        return result
-
-    def _cached(self, views: tuple[Tensor, Tensor], details: bool) -> StepResult:
-        """The same with gradient caching: memory follows --micro-batch."""
-        size = self.config.micro_batch or self.local_batch
-        module = self.branches.online()
-
-        def predict(part: Tensor) -> Tensor:
-            with self._autocast():
-                return self.online(part).prediction
-
-        with frozen_running_statistics(self.branches):
-            cached = [features_without_graph(predict, view, size).float().requires_grad_() for view in views]
-            if details:
-                with torch.no_grad(), self._autocast():
-                    parts = [module(part) for part in views[0].split(size)]
-        with self._autocast():
-            targets = [torch.cat([self.branches.momentum(part) for part in view.split(size)]) for view in views]
-        loss, result = self._loss(cached, targets, details)
-        if details:
-            result.features = gather_with_gradient(torch.cat([part.features for part in parts]))
-            result.projection = gather_with_gradient(torch.cat([part.projection for part in parts]))
-        gradients = torch.autograd.grad(self.scaler.scale(loss), cached)
-        backward_through_cache(self.online, predict, views, gradients, size)
-        return result
-
-    def _loss(self, online: list[Tensor], targets: list[Tensor], details: bool) -> tuple[Tensor, StepResult]:
-        """Return the loss on the gathered rows, and the result to be completed by the step."""
-        gathered = [gather_with_gradient(x.float()) for x in (*online, *targets)]
-        if details and not all(torch.isfinite(x).all() for x in gathered):
-            self._diverged("loss")  # the spectral radius of what is no number cannot be computed
-        loss, parts, warning = self.method.terms(*gathered, with_details=details)
-        numbers = {name: float(part) for name, part in parts.items()} if details else {}
-        return loss, StepResult(loss.detach(), parts=numbers, warning=warning if details else None)
 
     def _step(self, result: StepResult) -> None:
         """Take the optimiser step unless loss or gradient is not finite (fp16's scaler passes over a few by itself)."""
@@ -212,7 +129,7 @@ class PretrainTrainer(TrainingLoop):
         """Return loss, lr and what else metrics.json keeps of the last step."""
         last = self.last
         values = {"loss": last.loss, "lr": last.lr, "epoch": self.iteration / self.iterations_per_epoch}
-        return {**values, "ema": last.momentum, "gradient_norm": last.gradient_norm, **last.parts}
+        return {**values, "gradient_norm": last.gradient_norm, **last.parts}
 
     def shown(self) -> dict[str, str]:
         """Return loss, lr and the effective rank that was computed last."""
@@ -224,7 +141,7 @@ class PretrainTrainer(TrainingLoop):
         """Return what a checkpoint holds of the training, after a completed step (plain numbers and tensors)."""
         return {
             **super().state(),
-            "model": self.branches.state_dict(),
+            "model": self.method.state_dict(),
             "optimizer": self.optimiser.state_dict(),
             "scaler": self.scaler.state_dict(),
             "rng": torch.get_rng_state(),
@@ -235,8 +152,24 @@ class PretrainTrainer(TrainingLoop):
 
     def load_state(self, content: dict[str, Any]) -> int:
         """Take over a checkpoint's state; return the iteration to go on with."""
-        self.branches.load_state_dict(content["model"])
+        self.method.load_state_dict(content["model"])
         self.optimiser.load_state_dict(content["optimizer"])
         self.scaler.load_state_dict(content["scaler"])
         torch.set_rng_state(content["rng"])
         return super().load_state(content)
+
+
+def prepare_method(config: PretrainConfig, device: torch.device) -> Method:
+    """Return the method on its device, ready to train: batch norm over all processes where it wants that."""
+    method = make_method(config)
+    if method.synchronised_norms:
+        method = synchronised_norms(method, device)
+    return method.to(device, memory_format=torch.channels_last).train()
+
+
+def wrapped(method: Method, device: torch.device) -> torch.nn.Module:
+    """Return the module that averages gradients over processes; the method itself when alone."""
+    if world_size() == 1:
+        return method
+    devices = [device] if device.type == "cuda" else None
+    return DistributedDataParallel(method, device_ids=devices, broadcast_buffers=False, gradient_as_bucket_view=True)

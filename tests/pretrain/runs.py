@@ -10,6 +10,8 @@ import numpy as np
 from PIL import Image
 
 from benchmark.core.folder import ROOT
+from pretrain.methods.base import Method
+from pretrain.methods.registry import make_method
 from pretrain.training.config import PretrainConfig
 
 SCRIPT = str(ROOT / "pretrain" / "run.py")
@@ -31,6 +33,11 @@ SMALL: dict[str, Any] = {
 def config(**changes: Any) -> PretrainConfig:
     """Return a small config with `changes`."""
     return PretrainConfig(**(SMALL | changes))
+
+
+def method(**changes: Any) -> Method:
+    """Return the freshly drawn method of a small config with `changes`."""
+    return make_method(config(**changes))
 
 
 def pictures(folder: Path, count: int = 24, level: int | None = None) -> Path:

@@ -12,7 +12,6 @@ from torchvision.models import ResNet18_Weights, ResNet50_Weights
 
 from benchmark.core.errors import UserError
 from pretrain.cost.plan import (
-    build_branches,
     count_flops,
     estimate_memory,
     make_plan,
@@ -22,6 +21,7 @@ from pretrain.cost.plan import (
     saved_bytes,
 )
 from pretrain.images.loading import list_images
+from pretrain.methods.registry import make_method
 from pretrain.training.config import PretrainConfig
 
 CPU = torch.device("cpu")
@@ -51,17 +51,17 @@ def folder(tmp_path):
 )
 def test_parameters_and_flops_are_those_that_torchvision_publishes(arch, weights):
     config = PretrainConfig(epochs=1, arch=arch)
-    branches = build_branches(config)
-    width = branches.projector[0].in_features
+    method = make_method(config)
+    width = method.projector[0].in_features
     classifier = width * 1000
-    counts = parameter_counts(branches)
+    counts = parameter_counts(method)
     assert counts["encoder"] == counts["momentum_encoder"] == weights.meta["num_params"] - classifier - 1000
 
     d, h, p = config.projector_width, config.projector_hidden, config.predictor_hidden
     assert counts["projector"] == width * h + h * h + (h * d + d) + 4 * h
     projector, predictor = width * h + h * h + h * d, 2 * d * p
     encoder = weights.meta["_ops"] * 1e9 - classifier  # published: multiply-adds of one 224 px image
-    flops = count_flops(branches, config)
+    flops = count_flops(method, config)
     assert flops.forward_online == pytest.approx(2 * 2 * (encoder + projector + predictor), rel=0.02)
     assert flops.forward_momentum == pytest.approx(2 * 2 * (encoder + projector), rel=0.02)
     assert flops.backward == 2 * flops.forward_online
@@ -71,48 +71,50 @@ def test_parameters_and_flops_are_those_that_torchvision_publishes(arch, weights
 def test_gradient_caching_repeats_the_forward_pass_and_needs_the_memory_of_a_micro_batch():
     whole = PretrainConfig(**{**SMALL, "batch_size": 256, "precision": "fp32"})
     cached = dataclasses.replace(whole, micro_batch=4)
-    branches = build_branches(whole)
-    assert count_flops(branches, cached).repeated == count_flops(branches, whole).forward_online
-    difference = count_flops(branches, cached).total - count_flops(branches, whole).total
-    assert difference == count_flops(branches, whole).forward_online
-    few, many = estimate_memory(branches, cached), estimate_memory(branches, whole)
+    method = make_method(whole)
+    assert count_flops(method, cached).repeated == count_flops(method, whole).forward_online
+    difference = count_flops(method, cached).total - count_flops(method, whole).total
+    assert difference == count_flops(method, whole).forward_online
+    few, many = estimate_memory(method, cached), estimate_memory(method, whole)
     assert few.activations == pytest.approx(many.activations * 4 / 256, rel=0.1)
     assert (few.state, few.inputs, few.loss) == (many.state, many.inputs, many.loss)
 
 
 def test_saved_bytes_are_linear_in_the_batch_and_leave_the_network_as_it_was():
     config = PretrainConfig(**SMALL)
-    branches = build_branches(config)
-    before = {name: tensor.clone() for name, tensor in branches.state_dict().items()}
-    two, four, eight = (saved_bytes(branches, config, n) for n in (2, 4, 8))
+    method = make_method(config)
+    before = {name: tensor.clone() for name, tensor in method.state_dict().items()}
+    two, four, eight = (saved_bytes(method, config, n) for n in (2, 4, 8))
     assert eight - four == 2 * (four - two) > 0
-    assert all(torch.equal(before[name], tensor) for name, tensor in branches.state_dict().items())
+    assert all(torch.equal(before[name], tensor) for name, tensor in method.state_dict().items())
     full = PretrainConfig(**SMALL, precision="fp32")
-    per_image = (saved_bytes(branches, full, 4) - saved_bytes(branches, full, 2)) / 2
+    per_image = (saved_bytes(method, full, 4) - saved_bytes(method, full, 2)) / 2
     assert 0.45 < (four - two) / 2 / per_image < 0.75  # bf16, with the pooling's indices and the norms' sums wider
 
 
 MEASURE = """
 import re, torch
 from pretrain.training.config import PretrainConfig
-from pretrain.methods import make_method
+from pretrain.methods.registry import make_method
 from pretrain.training.optimisers import make_optimiser
-from pretrain.cost.plan import _step_seconds, build_branches, estimate_memory
+from pretrain.training.step import Step
+from pretrain.cost.plan import _step_seconds, estimate_memory
 
 def config(batch):
     return PretrainConfig(epochs=1, arch="resnet18", image_size=64, batch_size=batch, precision="fp32",
                           projector_width=256, projector_hidden=256, predictor_hidden=64)
 
 torch.set_num_threads(1)
-branches = build_branches(config(8)).to(memory_format=torch.channels_last)
-terms, optimiser = make_method(config(8)).terms, make_optimiser(config(8), branches.online())
+method = make_method(config(8)).to(memory_format=torch.channels_last)
+optimiser, cpu = make_optimiser(config(8), method), torch.device("cpu")
+step = Step(method, method, "fp32", cpu, torch.amp.GradScaler("cpu", enabled=False))
 peaks = []
 for batch in (8, 56):
     for _ in range(2):
-        _step_seconds(branches, terms, optimiser, config(batch), batch, torch.device("cpu"))
+        _step_seconds(step, optimiser, config(batch), batch)
     # Not getrusage: a child inherits the peak of the process that started it.
     peaks.append(1024 * int(re.search(r"VmHWM:\\s+(\\d+) kB", open("/proc/self/status").read())[1]))
-print(peaks[1] - peaks[0], estimate_memory(branches, config(56)).total - estimate_memory(branches, config(8)).total)
+print(peaks[1] - peaks[0], estimate_memory(method, config(56)).total - estimate_memory(method, config(8)).total)
 """
 
 
@@ -138,12 +140,12 @@ def test_hours_and_iterations_at_a_given_speed(folder):
 
 def test_measured_speeds_are_those_of_the_two_parts(folder):
     config = PretrainConfig(**SMALL)
-    branches = build_branches(config)
-    before = {name: parameter.clone() for name, parameter in branches.named_parameters()}
-    speed, batch = measure_network(branches, config, CPU, seconds=600.0)
+    method = make_method(config)
+    before = {name: parameter.clone() for name, parameter in method.named_parameters()}
+    speed, batch = measure_network(method, config, CPU, seconds=600.0)
     assert batch == 8
     assert speed > 1
-    assert all(torch.equal(before[name], parameter) for name, parameter in branches.named_parameters())
+    assert all(torch.equal(before[name], parameter) for name, parameter in method.named_parameters())
     views = measure_views(config, list_images(folder), seconds=0.2)
     assert views > 20
     text = make_plan(config, list_images(folder), CPU, folder / "out")

@@ -52,11 +52,10 @@ def first_gradients(folder: Path, micro_batch: int | None, evaluating: bool) -> 
     trainer.iter = trainer.start_iter = 0
     trainer.before_train()
     batch = next(trainer._batches)
-    trainer.branches.train(not evaluating)
+    trainer.method.train(not evaluating)
     views = tuple(normalised(view, trainer.device) for view in batch.views)
-    compute = trainer._cached if micro_batch else trainer._direct
-    result = compute(views, True)
-    found = {name: p.grad for name, p in trainer.branches.named_parameters() if p.grad is not None}
+    result = trainer.step(views, None, True)
+    found = {name: p.grad for name, p in trainer.method.named_parameters() if p.grad is not None}
     return {**found, "loss": result.loss, "features": result.features}
 
 

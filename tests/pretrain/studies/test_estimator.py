@@ -6,12 +6,12 @@ import pytest
 import torch
 
 from benchmark.core.errors import UserError, run_command
+from benchmark.core.options import to_dict
 from pretrain.engine.checkpoint import save_checkpoint
-from pretrain.networks.encoder import Branches
 from pretrain.studies.estimator import EstimatorConfig, compare, main
 from pretrain.studies.sources import TwoBranches, from_checkpoint, synthetic
 from tests.pretrain.losses.kernel_ssl.reference import log_integral, log_series
-from tests.pretrain.runs import pictures
+from tests.pretrain.runs import config, method, pictures
 
 
 def covariance(x):
@@ -80,9 +80,9 @@ def checkpoint(tmp_path_factory):
     """A folder with pictures and an untrained checkpoint."""
     folder = tmp_path_factory.mktemp("checkpoint")
     pictures(folder / "data", 8)
-    config = {"arch": "resnet18", "projector_width": 16, "projector_hidden": 8, "predictor_hidden": 8, "seed": 0}
-    model = Branches("resnet18", 16, 8, 8, 0).state_dict()
-    save_checkpoint(folder / "checkpoint.pth", {"model": model, "config": config | {"image_size": 32}})
+    sizes = {"projector_width": 16, "projector_hidden": 8, "predictor_hidden": 8}
+    content = {"model": method(**sizes).state_dict(), "config": to_dict(config(**sizes))}
+    save_checkpoint(folder / "checkpoint.pth", content)
     return folder
 
 

@@ -8,7 +8,7 @@ import yaml
 from benchmark.core.errors import UserError
 from benchmark.core.folder import ROOT
 from benchmark.core.options import flag_of, load_yaml, to_dict, to_yaml
-from pretrain.methods import make_method
+from pretrain.methods.registry import make_method
 from pretrain.run import resolve
 from pretrain.training.config import NOT_IDENTITY, PretrainConfig
 

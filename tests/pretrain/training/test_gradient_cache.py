@@ -27,7 +27,7 @@ def setting(tmp_path_factory):
 def gradients(trainer, compute):
     trainer.optimiser.zero_grad(set_to_none=True)
     result = compute()
-    return result, {name: p.grad.clone() for name, p in trainer.branches.named_parameters() if p.grad is not None}
+    return result, {name: p.grad.clone() for name, p in trainer.method.named_parameters() if p.grad is not None}
 
 
 def difference(found, expected):
@@ -41,14 +41,14 @@ def difference(found, expected):
 
 def with_running_statistics_of_a_trained_network(trainer, views):
     """Batch norm in eval mode divides by the running statistics; let them be those of these views."""
-    trainer.branches.train()
+    trainer.method.train()
     with torch.no_grad():
-        for norm in trainer.branches.modules():
+        for norm in trainer.method.modules():
             if isinstance(norm, torch.nn.modules.batchnorm._BatchNorm):
                 norm.momentum = 0.5
         for _ in range(5):
-            trainer.branches.online()(torch.cat(views))
-            trainer.branches.momentum(torch.cat(views))
+            trainer.method.encode([torch.cat(views)] * 2)
+            trainer.method.target([torch.cat(views)])
 
 
 @pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float64, 1e-8), (torch.float32, 5e-6)])
@@ -56,11 +56,11 @@ def test_equals_the_direct_gradient_with_batch_norm_in_eval_mode(setting, dtype,
     """In float64 far below the 1e-6 asked for; float32 convolutions of 2 and of 8 images round differently (1.3e-6)."""
     trainer, views = setting
     with_running_statistics_of_a_trained_network(trainer, views)
-    trainer.branches.eval().to(dtype)
+    trainer.method.eval().to(dtype)
     views = tuple(view.to(dtype) for view in views)
-    direct, expected = gradients(trainer, lambda: trainer._direct(views, False))
-    cached, found = gradients(trainer, lambda: trainer._cached(views, False))
-    trainer.branches.train().float()
+    direct, expected = gradients(trainer, lambda: trainer.step.direct(views, None, False))
+    cached, found = gradients(trainer, lambda: trainer.step.cached(views, None, False))
+    trainer.method.train().float()
     assert cached.loss.item() == pytest.approx(direct.loss.item(), abs=1e-6)
     assert difference(found, expected) < tolerance
 
@@ -68,32 +68,32 @@ def test_equals_the_direct_gradient_with_batch_norm_in_eval_mode(setting, dtype,
 def test_in_training_it_is_the_gradient_of_the_network_that_normalises_over_micro_batches(setting):
     """And that is another gradient than the whole batch's: the difference that the docs state."""
     trainer, views = setting
-    b = trainer.branches.train()
+    b = trainer.method.train()
 
     def reference():
-        online = [torch.cat([b.online()(part).prediction for part in view.split(MICRO)]) for view in views]
-        target = [torch.cat([b.momentum(part) for part in view.split(MICRO)]) for view in views]
+        parts = list(zip(*(view.split(MICRO) for view in views), strict=True))
+        online = [torch.cat(rows) for rows in zip(*(b.encode(part).rows for part in parts), strict=True)]
+        target = [torch.cat(rows) for rows in zip(*(b.target(part) for part in parts), strict=True)]
         kernel_ssl_loss(*online, *target).backward()
 
     _, expected = gradients(trainer, reference)
-    _, found = gradients(trainer, lambda: trainer._cached(views, True))
-    _, direct = gradients(trainer, lambda: trainer._direct(views, False))
+    _, found = gradients(trainer, lambda: trainer.step.cached(views, None, True))
+    _, direct = gradients(trainer, lambda: trainer.step.direct(views, None, False))
     assert difference(found, expected) < 1e-6
     assert difference(direct, expected) > 0.01
 
 
 def test_running_statistics_move_once(setting):
     trainer, views = setting
-    b = trainer.branches.train()
+    b = trainer.method.train()
     before = {name: value.clone() for name, value in b.state_dict().items()}
-    trainer._cached(views, True)
+    trainer.step.cached(views, None, True)
     after = {name: value.clone() for name, value in b.state_dict().items()}
     b.load_state_dict(before)
     with torch.no_grad():
-        for view in views:
-            for part in view.split(MICRO):
-                b.online()(part)
-                b.momentum(part)
+        for part in zip(*(view.split(MICRO) for view in views), strict=True):
+            b.encode(part)
+            b.target(part)
     expected = b.state_dict()
     assert after["encoder.bn1.num_batches_tracked"] - before["encoder.bn1.num_batches_tracked"] == 2 * 8 / MICRO
     for name, value in expected.items():
@@ -105,9 +105,9 @@ def test_no_more_than_a_micro_batch_is_ever_in_the_network(setting):
     rows = []
     hooks = [
         encoder.conv1.register_forward_hook(lambda m, inputs, out: rows.append(len(inputs[0])))
-        for encoder in (trainer.branches.encoder, trainer.branches.momentum_encoder)
+        for encoder in (trainer.method.encoder, trainer.method.momentum_encoder)
     ]
-    trainer._cached(views, True)
+    trainer.step.cached(views, None, True)
     for hook in hooks:
         hook.remove()
     assert set(rows) == {MICRO}
@@ -128,7 +128,7 @@ def test_frozen_statistics_normalise_by_the_batch_and_stay():
 
 def test_a_whole_step_with_micro_batches_trains(setting):
     trainer, _ = setting
-    before = trainer.branches.encoder.conv1.weight.detach().clone()
+    before = trainer.method.encoder.conv1.weight.detach().clone()
     trainer.iter = trainer.max_iter // 2
     trainer.run_step()
-    assert not torch.equal(trainer.branches.encoder.conv1.weight, before)
+    assert not torch.equal(trainer.method.encoder.conv1.weight, before)

@@ -10,14 +10,14 @@ import torch
 from benchmark.core.errors import RunFailed
 from pretrain.engine.checkpoint import load_checkpoint
 from pretrain.training.hooks import EpochFiles, FailureSignatures, UnreadableImages
-from pretrain.training.trainer import StepResult
+from pretrain.training.step import StepResult
 from tests.pretrain.runs import config
 
 WINDOW = 10
 
 
 def result(loss=-1.0, norm=1.0, **parts):
-    return StepResult(loss=loss, gradient_norm=norm, lr=0.1, momentum=0.99, parts=parts)
+    return StepResult(loss=loss, gradient_norm=norm, lr=0.1, parts=parts)
 
 
 def run(hook, results, begin=0):
@@ -136,7 +136,7 @@ def test_numbered_checkpoints_and_the_backbone_are_those_of_completed_epochs(tmp
     trainer = SimpleNamespace(
         config=config(epochs=epochs, keep_every=every, keep_epochs=(1,)),
         iterations_per_epoch=length,
-        branches=SimpleNamespace(encoder=torch.nn.Linear(1, 1)),
+        method=SimpleNamespace(encoder=torch.nn.Linear(1, 1)),
     )
     files = EpochFiles(tmp_path, trainer)
     for trainer.iteration in range(1, epochs * length + 1):

@@ -1,7 +1,6 @@
 """A training step against the same step written out here; precisions; stopping before a bad step."""
 
 import math
-from types import SimpleNamespace
 
 import pytest
 import torch
@@ -11,9 +10,9 @@ from pretrain.engine.processes import choose_device
 from pretrain.images.loading import list_images, make_loader, normalised
 from pretrain.images.recipe import ViewSettings
 from pretrain.losses import kernel_ssl_loss
-from pretrain.networks.encoder import Branches
+from pretrain.methods.base import LossResult
 from pretrain.training.trainer import PretrainTrainer
-from tests.pretrain.runs import config, pictures
+from tests.pretrain.runs import config, method, pictures
 
 CPU = torch.device("cpu")
 TINY = {"image_size": 16, "batch_size": 2}  # fp16 takes seconds a step on CPUs
@@ -25,7 +24,7 @@ def paths(tmp_path_factory):
 
 
 def snapshot(trainer):
-    return {name: value.clone() for name, value in trainer.branches.state_dict().items()}
+    return {name: value.clone() for name, value in trainer.method.state_dict().items()}
 
 
 def started(paths, **changes):
@@ -44,11 +43,10 @@ def steps(trainer, count):
 
 def test_steps_equal_the_recipe_written_out(paths):
     """Crossed views, predictor online only, both branches in train mode, SGD with decay, then the EMA."""
-    c = config(lr=4.0, ema=0.5, weight_decay=0.01, gamma=0.3, epochs=1, warmup_epochs=0.0)
     trainer = started(paths, lr=4.0, ema=0.5, weight_decay=0.01, gamma=0.3, epochs=1, warmup_epochs=0.0)
     steps(trainer, 3)
 
-    b = Branches(c.arch, 32, 32, 16, c.seed).to(memory_format=torch.channels_last).train()
+    b = method(lr=4.0, ema=0.5, weight_decay=0.01, gamma=0.3).to(memory_format=torch.channels_last).train()
     trained = [p for part in (b.encoder, b.projector, b.predictor) for p in part.parameters() if p.requires_grad]
     moving = [p for part in (b.momentum_encoder, b.momentum_projector) for p in part.parameters()]
     followed = [p for part in (b.encoder, b.projector) for p in part.parameters()]
@@ -70,7 +68,7 @@ def test_steps_equal_the_recipe_written_out(paths):
                 momentum = 1 - 0.5 * cosine
                 old.mul_(momentum).add_((1 - momentum) * new)
     assert trainer.last.loss == pytest.approx(loss.item(), abs=1e-5)
-    for name, value in trainer.branches.state_dict().items():
+    for name, value in trainer.method.state_dict().items():
         torch.testing.assert_close(value, b.state_dict()[name], rtol=1e-4, atol=1e-5, msg=lambda m, n=name: f"{n}: {m}")
 
 
@@ -89,35 +87,35 @@ def test_steps_change_everything_but_the_frozen_bias(paths):
 def test_precision_of_network_and_loss(paths, precision, dtype):
     trainer = started(paths, precision=precision, **TINY)
     seen = []
-    trainer.branches.encoder.conv1.register_forward_hook(lambda m, i, out: seen.append(out.dtype))
-    terms = trainer.method.terms
+    trainer.method.encoder.conv1.register_forward_hook(lambda m, i, out: seen.append(out.dtype))
+    loss = trainer.method.loss
 
-    def look(*features, with_details):
-        seen.extend(f"loss {f.dtype}" for f in features)
-        return terms(*features, with_details=with_details)
+    def look(rows, targets, labels, details):
+        seen.extend(f"loss {f.dtype}" for f in (*rows, *targets))
+        return loss(rows, targets, labels, details)
 
-    trainer.method = SimpleNamespace(terms=look)
+    trainer.method.loss = look
     steps(trainer, 1)
     assert set(seen) == {dtype, "loss torch.float32"}
-    assert all(value.dtype in (torch.float32, torch.int64) for value in trainer.branches.state_dict().values())
+    assert all(value.dtype in (torch.float32, torch.int64) for value in trainer.method.state_dict().values())
     assert trainer.scaler.is_enabled() == (precision == "fp16")
 
 
 def test_weights_and_views_are_channels_last(paths):
     trainer = started(paths)
     seen = []
-    trainer.branches.encoder.layer1[0].conv1.register_forward_pre_hook(lambda m, i: seen.append(i[0]))
+    trainer.method.encoder.layer1[0].conv1.register_forward_pre_hook(lambda m, i: seen.append(i[0]))
     steps(trainer, 1)
-    assert trainer.branches.encoder.layer1[0].conv1.weight.is_contiguous(memory_format=torch.channels_last)
+    assert trainer.method.encoder.layer1[0].conv1.weight.is_contiguous(memory_format=torch.channels_last)
     assert all(x.is_contiguous(memory_format=torch.channels_last) for x in seen)
 
 
 def loss_that_is(value):
-    return lambda *features, with_details: (features[0].sum() * 0 + value, {}, None)
+    return lambda rows, *rest: LossResult(rows[0].sum() * 0 + value)
 
 
-def gradient_that_is_nan(*features, with_details):
-    return (features[0].sum() * 0).sqrt(), {}, None
+def gradient_that_is_nan(rows, *rest):
+    return LossResult((rows[0].sum() * 0).sqrt())
 
 
 @pytest.mark.parametrize(
@@ -129,21 +127,21 @@ def gradient_that_is_nan(*features, with_details):
 def test_a_bad_step_is_not_taken(paths, terms, what, precision):
     trainer = started(paths, precision=precision, warmup_epochs=0.0)
     steps(trainer, 1)
-    before = {name: p.detach().clone() for name, p in trainer.branches.named_parameters()}
-    trainer.method = SimpleNamespace(terms=terms)
+    before = {name: p.detach().clone() for name, p in trainer.method.named_parameters()}
+    trainer.method.loss = terms
     with pytest.raises(Diverged, match=f"the {what} is not finite at iteration 2 ") as stopped:
         steps(trainer, 1)
     assert (stopped.value.iteration, stopped.value.lr) == (2, trainer.lr_schedule(1))
-    assert all(torch.equal(p, before[name]) for name, p in trainer.branches.named_parameters())
+    assert all(torch.equal(p, before[name]) for name, p in trainer.method.named_parameters())
 
 
 def test_fp16_passes_over_an_overflow_and_lowers_its_scale(paths):
     trainer = started(paths, precision="fp16", warmup_epochs=0.0, **TINY)
     trainer.scaler = torch.amp.GradScaler("cpu", init_scale=2.0**60)
-    before = {name: p.detach().clone() for name, p in trainer.branches.online().named_parameters()}
+    before = {name: p.detach().clone() for name, p in trainer.method.named_parameters()}
     steps(trainer, 1)
     assert trainer.scaler.get_scale() == 2.0**59
-    assert all(torch.equal(p, before[name]) for name, p in trainer.branches.online().named_parameters())
+    assert all(torch.equal(p, before[name]) for name, p in trainer.method.named_parameters())
     assert not math.isfinite(trainer.last.gradient_norm)
     assert math.isfinite(trainer.last.loss)
 
@@ -152,7 +150,7 @@ def test_fp16_stops_when_no_overflow_explains_the_gradient(paths):
     """A scale of 1 multiplies nothing: a gradient that is no number then is the run's own."""
     trainer = started(paths, precision="fp16", warmup_epochs=0.0, **TINY)
     trainer.scaler = torch.amp.GradScaler("cpu", init_scale=2.0)
-    trainer.method = SimpleNamespace(terms=gradient_that_is_nan)
+    trainer.method.loss = gradient_that_is_nan
     with pytest.raises(Diverged, match="the gradient is not finite at iteration 2 "):
         steps(trainer, 5)
 
@@ -169,7 +167,7 @@ def test_state_restored_in_the_middle_goes_on_bit_by_bit(paths):
     second.iter = second.start_iter = second.load_state(content)
     second.before_train()
     steps(second, 2)
-    assert all(torch.equal(value, second.branches.state_dict()[name]) for name, value in snapshot(whole).items())
+    assert all(torch.equal(value, second.method.state_dict()[name]) for name, value in snapshot(whole).items())
 
 
 def test_equal_seeds_give_equal_runs_and_others_do_not(paths):

@@ -14,7 +14,8 @@ from benchmark.comparison.rows import METHOD_NAMES
 from benchmark.core.errors import UserError
 from pretrain.engine.checkpoint import save_checkpoint
 from pretrain.engine.export import export_backbone
-from pretrain.networks.encoder import Branches, untrained_backbone
+from pretrain.networks.encoder import untrained_backbone
+from tests.pretrain.runs import method
 from tests.transfer.checkpoints.layout_files import FILES, detectron2, light, without_head
 from tests.transfer.detection.test_model import _caffe2
 from transfer.checkpoints.convention import MSRA_BGR, RGB
@@ -37,7 +38,7 @@ SELF_SUPERVISED = ("RGB", [123.675, 116.28, 103.53], [58.395, 57.12, 57.375], Fa
 
 def test_random_is_the_encoder_that_pretraining_starts_from():
     found = resolve_weights("random", seed=5)
-    start = Branches("resnet50", width=8, hidden=8, predictor_hidden=8, seed=5).encoder.state_dict()
+    start = method(arch="resnet50", seed=5).encoder.state_dict()
     expected = detectron2(start)
     assert found.checkpoint["model"].keys() == expected.keys()
     assert all(torch.equal(tensor, expected[name]) for name, tensor in found.checkpoint["model"].items())
@@ -130,7 +131,7 @@ def a_checkpoint(path, branches):
 
 
 def test_our_checkpoints_give_either_branch_and_the_export_its_own(tmp_path):
-    branches = Branches("resnet18", 16, 16, 8, seed=4)
+    branches = method(seed=4)
     with torch.no_grad():
         branches.momentum_encoder.conv1.weight.add_(1)
     path = a_checkpoint(tmp_path / "checkpoint.pth", branches)
@@ -154,7 +155,7 @@ def test_our_checkpoints_give_either_branch_and_the_export_its_own(tmp_path):
 
 
 def test_a_checkpoint_that_lacks_a_tensor_is_refused(tmp_path):
-    branches = Branches("resnet18", 16, 16, 8, seed=0)
+    branches = method()
     del branches.encoder.layer3[1].conv2
     with pytest.raises(
         UserError, match=r"the 100 tensors of a ResNet-18 backbone: 1 missing: layer3\.1\.conv2\.weight"
