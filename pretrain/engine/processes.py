@@ -204,8 +204,10 @@ def synchronised_norms(module: nn.Module, device: torch.device) -> nn.Module:
         return nn.SyncBatchNorm.convert_sync_batchnorm(module)
     if isinstance(module, nn.modules.batchnorm._BatchNorm):
         joined = JoinedBatchNorm(module.num_features, module.eps, module.momentum, module.affine)
+        if module.affine:  # the parameters themselves: whether they carry gradient, and who else holds them, stays
+            joined.weight, joined.bias = module.weight, module.bias
         joined.load_state_dict(module.state_dict())
-        return joined
+        return joined.train(module.training)
     for name, child in module.named_children():
         setattr(module, name, synchronised_norms(child, device))
     return module

@@ -125,3 +125,17 @@ def test_one_process_gathers_nothing_and_keeps_its_norms():
     module = nn.Sequential(nn.Linear(2, 3), nn.BatchNorm1d(3))
     assert distributed.synchronised_norms(module, torch.device("cpu")) is module
     assert type(module[1]) is nn.BatchNorm1d
+
+
+def test_joined_norms_keep_their_parameters_and_modes(monkeypatch):
+    monkeypatch.setattr(distributed, "world_size", lambda: 2)
+    module = nn.Sequential(nn.BatchNorm1d(3), nn.BatchNorm1d(3, affine=False), nn.BatchNorm1d(3))
+    module[0].bias.requires_grad = False
+    module[2].eval()
+    weight, bias = module[0].weight, module[0].bias
+    joined = distributed.synchronised_norms(module, torch.device("cpu"))
+    assert all(type(norm) is distributed.JoinedBatchNorm for norm in joined)
+    assert joined[0].weight is weight
+    assert joined[0].bias is bias
+    assert joined[1].weight is None
+    assert [norm.training for norm in joined] == [True, True, False]

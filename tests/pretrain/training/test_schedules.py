@@ -132,14 +132,15 @@ def test_the_trainer_uses_them_at_every_iteration(tmp_path):
 
     class See(HookBase):
         def after_step(self):
-            seen.append((self.trainer.last, self.trainer.optimiser.param_groups[0]["lr"]))
+            trainer = self.trainer
+            seen.append((trainer.last, trainer.optimiser.param_groups[0]["lr"], trainer.method.momentum))
 
     trainer.register_hooks([See()])
     trainer.train(0, trainer.max_iter)
     peak = 0.6 * 8 / 256
     along = [peak * (1 + math.cos(math.pi * i / 3)) / 2 for i in range(3)]
-    assert [result.lr for result, _ in seen] == pytest.approx([0.0, peak / 2, peak, *along])
-    assert all(type(lr) is float and lr == result.lr for result, lr in seen)
-    assert [result.momentum for result, _ in seen] == pytest.approx(
+    assert [result.lr for result, _, _ in seen] == pytest.approx([0.0, peak / 2, peak, *along])
+    assert all(type(lr) is float and lr == result.lr for result, lr, _ in seen)
+    assert [momentum for _, _, momentum in seen] == pytest.approx(
         [1 - 0.1 * (1 + math.cos(math.pi * i / 6)) / 2 for i in range(6)]
     )

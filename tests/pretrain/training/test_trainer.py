@@ -137,7 +137,7 @@ def test_a_bad_step_is_not_taken(paths, terms, what, precision):
 
 def test_fp16_passes_over_an_overflow_and_lowers_its_scale(paths):
     trainer = started(paths, precision="fp16", warmup_epochs=0.0, **TINY)
-    trainer.scaler = torch.amp.GradScaler("cpu", init_scale=2.0**60)
+    trainer.scaler = trainer.step.scaler = torch.amp.GradScaler("cpu", init_scale=2.0**60)
     before = {name: p.detach().clone() for name, p in trainer.method.named_parameters()}
     steps(trainer, 1)
     assert trainer.scaler.get_scale() == 2.0**59
@@ -149,7 +149,7 @@ def test_fp16_passes_over_an_overflow_and_lowers_its_scale(paths):
 def test_fp16_stops_when_no_overflow_explains_the_gradient(paths):
     """A scale of 1 multiplies nothing: a gradient that is no number then is the run's own."""
     trainer = started(paths, precision="fp16", warmup_epochs=0.0, **TINY)
-    trainer.scaler = torch.amp.GradScaler("cpu", init_scale=2.0)
+    trainer.scaler = trainer.step.scaler = torch.amp.GradScaler("cpu", init_scale=2.0)
     trainer.method.loss = gradient_that_is_nan
     with pytest.raises(Diverged, match="the gradient is not finite at iteration 2 "):
         steps(trainer, 5)
