@@ -63,7 +63,7 @@ def take_over(run: PretrainRun, account: Account, trainer: PretrainTrainer, cont
             f"{run.output / LAST} is of another run than its folder; remove it to begin anew, or put back the "
             "right one."
         )
-    check_content(content, trainer.branches.state_dict(), trainer.max_iter)
+    check_content(content, trainer.method.state_dict(), trainer.max_iter)
     if content["epoch"] != content["iteration"] // trainer.iterations_per_epoch:
         raise Damaged(f"its epoch is {content['epoch']!r} at iteration {content['iteration']}")
     if "watch" in content:  # what hooks remembered, as earlier versions wrote it
