@@ -15,7 +15,7 @@ from benchmark.core.options import load_yaml, parse
 from pretrain.training.config import PretrainConfig
 
 if TYPE_CHECKING:
-    from pretrain.images.loading import PathList
+    from pretrain.images.listing import PathList
     from pretrain.training.work import PretrainRun
 
 PROG = "python pretrain/run.py"
@@ -95,7 +95,7 @@ def check_batch(config: PretrainConfig, processes: int) -> None:
 
 def find_images(config: PretrainConfig) -> "PathList":
     """Return the images of --data, or of the embedded set, composed on first use."""
-    from pretrain.images.loading import list_images
+    from pretrain.images.listing import list_images
 
     if config.data is not None:
         return list_images(config.data, config.images)

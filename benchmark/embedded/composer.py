@@ -10,12 +10,8 @@ Detection sets are lossless PNG with run-length masks (``INPUT.MASK_FORMAT: bitm
 pre-training images are JPEG, as their readers expect.
 """
 
-import fcntl
 import json
 import math
-import shutil
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -26,10 +22,10 @@ import numpy as np
 from PIL import Image
 from pycocotools import mask as coco_mask
 
-from benchmark.core.errors import UserError
 from benchmark.core.files import write_json
 from benchmark.core.folder import RESULTS
 from benchmark.core.progress import progress
+from benchmark.embedded.cache import ensure
 
 PACK = Path(__file__).resolve().parent / "pack"
 COMPOSED = RESULTS / "embedded"
@@ -192,7 +188,7 @@ def ensure_pretraining_images(count: int = 6000, size: int = 96, seed: int = 0) 
     Training cut-outs and backgrounds only; one sub-folder a category, which pre-training does not look at.
     """
     folder = _folder("objects", count=count, size=size, seed=seed)
-    return _ensure(folder, lambda target: _write_objects(target, "train", count, size, seed))
+    return ensure(folder, lambda target: _write_objects(target, "train", count, size, seed))
 
 
 def ensure_classification(train_images: int = 2000, val_images: int = 500, size: int = 96, seed: int = 0) -> Path:
@@ -203,7 +199,7 @@ def ensure_classification(train_images: int = 2000, val_images: int = 500, size:
         _write_objects(target / "train", "train", train_images, size, seed)
         _write_objects(target / "validation", "val", val_images, size, seed)
 
-    return _ensure(folder, write)
+    return ensure(folder, write)
 
 
 def ensure_coco(train_images: int = 300, val_images: int = 80, size: int = 160, seed: int = 0) -> Path:
@@ -218,7 +214,7 @@ def ensure_coco(train_images: int = 300, val_images: int = 80, size: int = 160, 
         for split, count in (("train", train_images), ("val", val_images)):
             write_coco_split(target, f"{split}2017", split, count, size, seed)
 
-    return _ensure(folder, write)
+    return ensure(folder, write)
 
 
 def ensure_voc(train_images: int = 300, val_images: int = 80, size: int = 160, seed: int = 0) -> Path:
@@ -234,43 +230,12 @@ def ensure_voc(train_images: int = 300, val_images: int = 80, size: int = 160, s
         write_voc_split(target / "VOC2012", "trainval", "train", range(half, train_images), size, seed)
         write_voc_split(target / "VOC2007", "test", "val", range(val_images), size, seed)
 
-    return _ensure(folder, write)
+    return ensure(folder, write)
 
 
 def _folder(kind: str, **arguments: int) -> Path:
     words = [f"{name}{value}" for name, value in arguments.items()]
     return COMPOSED / "-".join([kind, *words, f"v{VERSION}"])
-
-
-def _ensure(folder: Path, write: Callable[[Path], None]) -> Path:
-    """Compose `folder` once: into a temporary folder, then renamed, with other processes waiting meanwhile.
-
-    Raises:
-        UserError: it cannot be written, for want of permission or of room.
-    """
-    if folder.is_dir():
-        return folder
-    try:
-        with _locked(folder.parent / f".{folder.name}.lock"):
-            if not folder.is_dir():
-                part = folder.parent / f".{folder.name}.part"
-                shutil.rmtree(part, ignore_errors=True)  # what a killed composer left
-                part.mkdir(parents=True)
-                write(part)
-                part.rename(folder)
-    except OSError as error:
-        raise UserError(
-            f"the embedded set cannot be composed in {folder.parent} ({error.strerror}); make room or give --data."
-        ) from None
-    return folder
-
-
-@contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with open(path, "a") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
 
 
 def _write_image(path: Path, rgb: np.ndarray) -> None:

@@ -17,7 +17,9 @@ from torch import Tensor, nn
 from benchmark.core.errors import UserError
 from benchmark.core.options import to_yaml
 from pretrain.engine.processes import world_size
-from pretrain.images.loading import PathList, epoch_length, make_loader
+from pretrain.images.listing import PathList
+from pretrain.images.loading import make_loader
+from pretrain.images.order import epoch_length
 from pretrain.images.recipe import PUBLISHED, ViewSettings
 from pretrain.methods.base import Method, Progress
 from pretrain.methods.registry import make_method

@@ -1,134 +1,35 @@
-"""An image folder as batches of views: order and augmentation depend on (seed, epoch, image index) alone.
+"""Batches of views, read by worker processes: each image's views depend on (seed, epoch, image index) alone.
 
-The global batch of an iteration is a slice of the epoch's permutation and each process takes its part of it, so
-neither the number of workers nor of processes changes which images are seen when, and a run resumes at any iteration
-without reading what it skips. An image that cannot be read is named, counted, and replaced by another draw.
+The global batch of an iteration is a slice of the epoch's permutation and each process takes its part of it
+(order.py), so a run resumes at any iteration without reading what it skips. An image that cannot be read is named,
+counted, and replaced by another draw.
 """
 
-import hashlib
 import os
+import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
-from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, Sampler
+from torch.utils.data import DataLoader, Dataset
 
-from benchmark.core.errors import RunFailed, UserError
+from benchmark.core.errors import RunFailed
 from pretrain.engine.workers import start_worker
+from pretrain.images.listing import PathList
+from pretrain.images.order import GlobalBatches
 from pretrain.images.recipe import IMAGENET_MEAN, IMAGENET_STD, ViewSettings
 from pretrain.images.views import make_views
 
-ENDINGS = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".ppm", ".gif")
 MAX_DRAWS = 10  # images tried for one place in a batch before the folder counts as unreadable
-SIZED = 100  # files whose sizes enter the fingerprint: one stat each, also for 14 million images
+MAX_BYTES = 1 << 28  # of an image file: 256 MB, beyond any photograph
 
 
 class FolderUnreadable(RunFailed):
     """One process met only unreadable images; the others do not know it."""
-
-
-class PathList:
-    """Millions of file paths in two arrays, which worker processes share: no Python object a path to copy."""
-
-    def __init__(self, root: str | Path, names: list[str]):
-        self.root = str(root)
-        text, lengths = bytearray(), np.empty(len(names), dtype=np.int64)
-        for place, name in enumerate(names):
-            encoded = os.fsencode(name)
-            lengths[place] = len(encoded)
-            text += encoded
-        self._ends = np.cumsum(lengths)
-        self._text = np.frombuffer(text, dtype=np.uint8)
-
-    def __len__(self) -> int:
-        return len(self._ends)
-
-    def __getitem__(self, index: int) -> str:
-        begin = self._ends[index - 1] if index else 0
-        return os.path.join(self.root, os.fsdecode(self._text[begin : self._ends[index]].tobytes()))
-
-    def identity(self) -> dict[str, Any]:
-        """Return what tells this set of images from another, wherever its folder lies.
-
-        ``count``, and ``fingerprint``: 16 hexadecimal digits of the SHA-256 over all names below the folder and the
-        sizes in bytes of up to 100 files, evenly spaced.
-        """
-        digest = hashlib.sha256(self._text)
-        digest.update(self._ends)
-        for place in range(0, len(self), -(-len(self) // SIZED)):
-            try:
-                digest.update(b"%d " % os.stat(self[place]).st_size)
-            except OSError:  # it will be met, named and counted in training
-                digest.update(b"none ")
-        return {"count": len(self), "fingerprint": digest.hexdigest()[:16]}
-
-
-def list_images(root: str | Path, limit: int | None = None) -> PathList:
-    """Return all images under `root` (class folders or flat, any depth) in the order of their names.
-
-    Args:
-        root: a folder; hidden files and folders are passed over; links to folders are followed, except to a folder
-            that the link itself lies in.
-        limit: keep this many, evenly spaced; None keeps all.
-
-    Raises:
-        UserError: no such folder, a folder that cannot be listed, no images, or fewer than `limit`.
-    """
-    root = Path(root)
-    if not root.is_dir():
-        raise UserError(f"there is no folder {root}; give --data the folder that holds the images.")
-    names = []
-    for folder, folders, files in os.walk(root, followlinks=True, onerror=_refuse):
-        folders[:] = [name for name in folders if not name.startswith(".") and not _leads_back(root, folder, name)]
-        inside = os.path.relpath(folder, root)
-        names += [
-            os.path.normpath(os.path.join(inside, name))
-            for name in files
-            if name.lower().endswith(ENDINGS) and not name.startswith(".")
-        ]
-    if not names:
-        raise UserError(f"{root} holds no images (looked for {', '.join(ENDINGS)} at any depth); check --data.")
-    names.sort()
-    if limit is not None:
-        if limit > len(names):
-            raise UserError(f"{root} holds {len(names)} images, fewer than --images {limit}; give a smaller number.")
-        names = [names[i * len(names) // limit] for i in range(limit)]
-    return PathList(root, names)
-
-
-def _refuse(error: OSError) -> None:
-    raise UserError(f"{error.filename} cannot be listed ({error.strerror}); check its permissions.") from None
-
-
-def _leads_back(root: Path, folder: str, name: str) -> bool:
-    """Say whether `name` is a link to one of the folders that it was reached through."""
-    path = os.path.join(folder, name)
-    if not os.path.islink(path):
-        return False
-    through, here = [os.path.realpath(root)], root
-    for part in Path(folder).relative_to(root).parts:
-        here = here / part
-        through.append(os.path.realpath(here))
-    return os.path.realpath(path) in through
-
-
-def epoch_length(images: int, global_batch: int) -> int:
-    """Return the iterations of one epoch; the last incomplete batch is dropped (other images each epoch)."""
-    return images // global_batch
-
-
-def epoch_order(images: int, seed: int, epoch: int) -> np.ndarray:
-    """Return the permutation of ``range(images)`` that epoch `epoch` (from 0) runs through."""
-    dtype = np.int32 if images < 2**31 else np.int64
-    order = np.arange(images, dtype=dtype)
-    np.random.default_rng(np.random.SeedSequence((seed, epoch, 0, 7))).shuffle(order)
-    return order
 
 
 @dataclass(frozen=True)
@@ -137,20 +38,21 @@ class Batch:
 
     Attributes:
         views: one (B, S, S, 3) uint8 RGB tensor for each view; ``normalised`` makes network input of one.
-        index: (B,) int64, number of each image in the folder's order.
+        labels: (B,) int64, the class of each image that is shown; None where the loader has no labels.
         unreadable: paths met in this batch that could not be read (each replaced by another image).
         failure: why the batch could not be filled; None when it is whole.
     """
 
     views: tuple[Tensor, ...]
-    index: Tensor
+    labels: Tensor | None
     unreadable: tuple[str, ...]
     failure: str | None = None
 
     def pin_memory(self) -> "Batch":
         """Return the batch in page-locked memory, for fast copies to a GPU (called by DataLoader)."""
         views = tuple(view.pin_memory() for view in self.views)
-        return Batch(views, self.index.pin_memory(), self.unreadable, self.failure)
+        labels = None if self.labels is None else self.labels.pin_memory()
+        return Batch(views, labels, self.unreadable, self.failure)
 
 
 Levels = tuple[float, float, float]
@@ -173,20 +75,55 @@ def _statistics(device: torch.device, mean: Levels, std: Levels) -> tuple[Tensor
     return offset, scale
 
 
-class AugmentedImages(Dataset[tuple]):
-    """Maps (epoch, index) to the views of the image, or of its replacement when it cannot be read."""
+def read_image(path: str) -> bytes:
+    """Return the content of an image file.
 
-    def __init__(self, paths: PathList, settings: ViewSettings, seed: int):
-        self.paths, self.settings, self.seed = paths, settings, seed
+    Raises ``OSError`` for what cannot be read, is no regular file (a pipe would make its reader wait for ever), or is
+    larger than 256 MB.
+    """
+    handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+    try:
+        status = os.fstat(handle)
+        if not stat.S_ISREG(status.st_mode) or status.st_size > MAX_BYTES:
+            raise OSError(f"{path} is no regular file of at most {MAX_BYTES} bytes")
+        with open(handle, "rb", closefd=False) as file:
+            return file.read()
+    finally:
+        os.close(handle)
+
+
+@dataclass(frozen=True)
+class Sample:
+    """The views of one image, (S, S, 3) uint8 each; ``label`` of it, -1 without labels.
+
+    ``unreadable`` are the paths that could not be read before it; ``whole`` is False when no image could be.
+    """
+
+    views: tuple[np.ndarray, ...]
+    label: int
+    unreadable: tuple[str, ...]
+    whole: bool = True
+
+
+class AugmentedImages(Dataset[Sample]):
+    """Maps (epoch, index) to the views of the image, or of its replacement when it cannot be read.
+
+    Args:
+        paths: the images.  settings: of the views.  seed: of the run.
+        labels: (n,) integers, the class of every image; None where the method needs none.
+    """
+
+    def __init__(self, paths: PathList, settings: ViewSettings, seed: int, labels: np.ndarray | None = None):
+        self.paths, self.settings, self.seed, self.labels = paths, settings, seed, labels
 
     def __len__(self) -> int:
         return len(self.paths)
 
-    def __getitem__(self, key: tuple[int, int]) -> tuple[tuple[np.ndarray, ...], int, list[str]]:
-        """Return the views, the number of the image shown, and the paths that could not be read before it.
+    def __getitem__(self, key: tuple[int, int]) -> Sample:
+        """Return the sample for a place in an epoch's order.
 
-        The parameters of the views belong to the place in the order, so a replacement is no copy of that image's own
-        views. After ``MAX_DRAWS`` unreadable images the number is -1 and the views are black.
+        The parameters of the views belong to the place, so a replacement is no copy of that image's own views. After
+        ``MAX_DRAWS`` unreadable images the views are black.
         """
         epoch, place = key
         rng, index = None, place
@@ -194,47 +131,29 @@ class AugmentedImages(Dataset[tuple]):
         for _ in range(MAX_DRAWS):
             path = self.paths[index]
             try:
-                with open(path, "rb") as file:
-                    content = file.read()
-                return make_views(content, (self.seed, epoch, place), self.settings), index, unreadable
+                views = make_views(read_image(path), (self.seed, epoch, place), self.settings)
+                return Sample(views, -1 if self.labels is None else int(self.labels[index]), tuple(unreadable))
             except (OSError, ValueError):
-                unreadable.append(path)
+                unreadable.append(os.fsencode(path).decode("utf-8", "backslashreplace"))  # fit for any log
             rng = rng or np.random.default_rng(np.random.SeedSequence((self.seed, epoch, place, 11)))
             index = int(rng.integers(len(self.paths)))
         black = np.zeros((self.settings.image_size, self.settings.image_size, 3), np.uint8)
-        return (black,) * len(self.settings.recipes), -1, unreadable
+        return Sample((black,) * len(self.settings.recipes), -1, tuple(unreadable), whole=False)
+
+    def collate(self, samples: list[Sample]) -> Batch:
+        """Stack samples to a ``Batch``."""
+        views = tuple(torch.from_numpy(np.stack(view)) for view in zip(*(s.views for s in samples), strict=True))
+        labels = None if self.labels is None else torch.tensor([sample.label for sample in samples])
+        failures = [_failure(sample) for sample in samples if not sample.whole]
+        unreadable = tuple(path for sample in samples for path in sample.unreadable)
+        return Batch(
+            tuple(torch.from_numpy(np.stack(view)) for view in views), labels, unreadable, next(iter(failures), None)
+        )
 
 
-class GlobalBatches(Sampler[list[tuple[int, int]]]):
-    """Yields this process's (epoch, index) pairs of each iteration from `start` to `stop`."""
-
-    def __init__(self, images: int, batch: int, seed: int, rank: int, world: int, start: int, stop: int):
-        self.images, self.batch, self.seed = images, batch, seed
-        self.rank, self.world, self.start, self.stop = rank, world, start, stop
-
-    def __len__(self) -> int:
-        return self.stop - self.start
-
-    def __iter__(self) -> Iterator[list[tuple[int, int]]]:
-        length = epoch_length(self.images, self.batch * self.world)
-        order, current = None, -1
-        for iteration in range(self.start, self.stop):
-            epoch, step = divmod(iteration, length)
-            if epoch != current:
-                order, current = epoch_order(self.images, self.seed, epoch), epoch
-            begin = (step * self.world + self.rank) * self.batch
-            yield [(epoch, int(index)) for index in order[begin : begin + self.batch]]
-
-
-def collate(items: list[tuple]) -> Batch:
-    """Stack samples of ``AugmentedImages`` to a ``Batch``."""
-    views, index, unreadable = zip(*items, strict=True)
-    stack = tuple(torch.from_numpy(np.stack(view)) for view in zip(*views, strict=True))
-    failure = None
-    if -1 in index:
-        paths = unreadable[index.index(-1)]
-        failure = f"{len(paths)} images in a row cannot be read, such as {paths[0]} and {paths[1]}; check --data"
-    return Batch(stack, torch.tensor(index), tuple(path for paths in unreadable for path in paths), failure)
+def _failure(sample: Sample) -> str:
+    first, second, *_ = sample.unreadable
+    return f"{len(sample.unreadable)} images in a row cannot be read, such as {first} and {second}; check --data"
 
 
 class ViewLoader(DataLoader):
@@ -258,18 +177,21 @@ def make_loader(
     world_size: int = 1,
     start_iteration: int = 0,
     total_iterations: int,
+    labels: np.ndarray | None = None,
     pin_memory: bool = False,
 ) -> ViewLoader:
     """Return a loader of ``Batch`` from `start_iteration` on; `batch_size` is that of one process.
 
+    `labels` are the classes of all images, (n,) integers, for methods that need them (``labels_from_folders``).
     Iterating raises ``FolderUnreadable`` when ten images in a row cannot be read.
     """
     sampler = GlobalBatches(len(paths), batch_size, seed, rank, world_size, start_iteration, total_iterations)
+    images = AugmentedImages(paths, settings, seed, labels)
     return ViewLoader(
-        AugmentedImages(paths, settings, seed),
+        images,
         batch_sampler=sampler,
         num_workers=workers,
-        collate_fn=collate,
+        collate_fn=images.collate,
         worker_init_fn=_start_worker,
         pin_memory=pin_memory,
         prefetch_factor=4 if workers else None,

@@ -9,7 +9,8 @@ from torch import Tensor
 from benchmark.core.errors import UserError
 from benchmark.core.progress import progress
 from pretrain.engine.checkpoint import load_checkpoint
-from pretrain.images.loading import list_images, make_loader, normalised
+from pretrain.images.listing import list_images
+from pretrain.images.loading import make_loader, normalised
 from pretrain.images.recipe import ViewSettings
 from pretrain.methods.registry import make_method
 from pretrain.training.config import PretrainConfig

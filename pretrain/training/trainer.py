@@ -13,7 +13,9 @@ from pretrain.diagnostics.spectrum import effective_rank
 from pretrain.engine.failures import Diverged
 from pretrain.engine.loop import TrainingLoop
 from pretrain.engine.processes import is_main, rank, synchronised_norms, world_size
-from pretrain.images.loading import Batch, PathList, epoch_length, make_loader, normalised
+from pretrain.images.listing import PathList
+from pretrain.images.loading import Batch, make_loader, normalised
+from pretrain.images.order import epoch_length
 from pretrain.images.recipe import PUBLISHED, ViewSettings
 from pretrain.methods.base import Method, Progress
 from pretrain.methods.registry import make_method

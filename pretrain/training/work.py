@@ -18,7 +18,7 @@ from pretrain.engine.life import Outcome, Run
 from pretrain.engine.metrics_log import METRICS, lines_until
 from pretrain.engine.processes import is_main, say, world_size
 from pretrain.engine.tensor_hash import tensors_sha256
-from pretrain.images.loading import PathList
+from pretrain.images.listing import PathList
 from pretrain.training.config import PretrainConfig
 from pretrain.training.hooks import EpochFiles, FailureSignatures, UnreadableImages
 from pretrain.training.trainer import RANK_DEFINITION, PretrainTrainer

@@ -17,7 +17,8 @@ from benchmark.core.errors import RunFailed, UserError
 from benchmark.core.files import sha256_of, write_bytes
 from benchmark.core.progress import progress
 from pretrain.images.decoding import decode
-from pretrain.images.loading import PathList, list_images, normalised
+from pretrain.images.listing import PathList, list_images
+from pretrain.images.loading import normalised
 
 TRAIN_FOLDERS = ("train",)
 TEST_FOLDERS = ("validation", "val", "test")

@@ -9,7 +9,6 @@ from pycocotools import mask as coco_mask
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
-from benchmark.core.errors import UserError
 from benchmark.embedded import composer
 
 
@@ -190,27 +189,6 @@ def test_loads_in_detectron2(coco_root):
     assert len(loaded) == 12
     area = coco_mask.area(loaded[0]["annotations"][0]["segmentation"])
     assert area > 0
-
-
-def test_ensure_composes_once_and_removes_what_a_killed_composer_left(tmp_path, monkeypatch):
-    monkeypatch.setattr(composer, "COMPOSED", tmp_path)
-    left = tmp_path / ".objects-count5-size32-seed0-v1.part"
-    left.mkdir()
-    (left / "half.jpg").write_bytes(b"")
-    folder = composer.ensure_pretraining_images(5, 32, 0)
-    files = sorted(path for path in folder.rglob("*.jpg"))
-    assert len(files) == 5
-    assert not left.exists()
-    before = files[0].stat().st_mtime_ns
-    assert composer.ensure_pretraining_images(5, 32, 0) == folder
-    assert files[0].stat().st_mtime_ns == before
-
-
-def test_a_place_that_cannot_be_written_is_told(tmp_path, monkeypatch):
-    (tmp_path / "file").write_text("")
-    monkeypatch.setattr(composer, "COMPOSED", tmp_path / "file" / "embedded")
-    with pytest.raises(UserError, match="cannot be composed in"):
-        composer.ensure_coco(1, 1, 32, 0)
 
 
 def test_voc_layout(tmp_path, monkeypatch):

@@ -20,7 +20,7 @@ from pretrain.cost.plan import (
     parameter_counts,
     saved_bytes,
 )
-from pretrain.images.loading import list_images
+from pretrain.images.listing import list_images
 from pretrain.methods.registry import make_method
 from pretrain.training.config import PretrainConfig
 

@@ -8,7 +8,8 @@ from detectron2.utils import comm
 from torch import nn
 
 from pretrain.engine import processes as distributed
-from pretrain.images.loading import list_images, normalised
+from pretrain.images.listing import list_images
+from pretrain.images.loading import normalised
 from pretrain.training.trainer import PretrainTrainer
 from tests.pretrain.runs import config
 

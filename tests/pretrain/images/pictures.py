@@ -26,3 +26,9 @@ def smooth(height=30, width=40, seed=0):
     """Return a smooth picture, which JPEG and WebP keep nearly as it is."""
     small = np.random.default_rng(seed).integers(0, 256, (4, 5, 3), dtype=np.uint8)
     return Image.fromarray(small).resize((width, height), Image.Resampling.BICUBIC)
+
+
+def jpeg(seed, size=(24, 20)):
+    """Return a small JPEG whose colours depend on `seed`."""
+    small = np.random.default_rng(seed).integers(0, 256, (3, 3, 3), dtype=np.uint8)
+    return encoded(Image.fromarray(small).resize(size, Image.Resampling.BICUBIC), "JPEG", quality=95)

@@ -3,7 +3,8 @@
 import pytest
 import torch
 
-from pretrain.images.loading import list_images, normalised
+from pretrain.images.listing import list_images
+from pretrain.images.loading import normalised
 from pretrain.losses import kernel_ssl_loss
 from pretrain.training.gradient_cache import frozen_running_statistics
 from pretrain.training.trainer import PretrainTrainer

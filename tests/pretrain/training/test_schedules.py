@@ -7,7 +7,7 @@ import pytest
 from detectron2.engine import HookBase
 
 from pretrain.engine.processes import choose_device
-from pretrain.images.loading import list_images
+from pretrain.images.listing import list_images
 from pretrain.training.schedules import (
     constant,
     cosine,

@@ -7,7 +7,8 @@ import torch
 
 from pretrain.engine.failures import Diverged
 from pretrain.engine.processes import choose_device
-from pretrain.images.loading import list_images, make_loader, normalised
+from pretrain.images.listing import list_images
+from pretrain.images.loading import make_loader, normalised
 from pretrain.images.recipe import ViewSettings
 from pretrain.losses import kernel_ssl_loss
 from pretrain.methods.base import LossResult
