@@ -1,0 +1,76 @@
+"""The first sentence of the page: what the records answer, with its uncertainty, or that they do not answer it."""
+
+from collections.abc import Sequence
+
+from benchmark.comparison.repeats import Difference, difference
+from benchmark.comparison.rows import TASK_NAMES, MeasuredRow, Table
+
+QUESTION = "How much does self-supervised pre-training help detection and segmentation, and is the difference real?"
+OURS = "kernel_ssl"
+EMBEDDED = "embedded"
+
+
+def main_table(tables: Sequence[Table]) -> Table | None:
+    """Return the table that answers the question best: COCO before VOC before the embedded set, then most runs."""
+    measured = [table for table in tables if any(row.values for row in table.measured)]
+    rank = {"coco": 0, "voc": 1, EMBEDDED: 3}
+    return min(
+        measured,
+        key=lambda table: (rank.get(table.data, 2), bool(table.overrides), -sum(row.runs for row in table.measured)),
+        default=None,
+    )
+
+
+def main_row(table: Table) -> MeasuredRow | None:
+    """Return the row that the answer speaks of: ours if it was run, else the first method, at its longest training."""
+    rows = [row for row in table.measured if row.values and table.control_of(row) is not None]
+    ours = [row for row in rows if row.setting.method == OURS] or rows
+    return max(ours, key=lambda row: (row.setting.epochs or 0, row.runs), default=None)
+
+
+def answer(tables: Sequence[Table]) -> tuple[str, tuple[str, ...]]:
+    """Return the answer in one sentence, and sentences that belong to it."""
+    table = main_table(tables)
+    if table is None:
+        return "Nothing has been measured here yet; the tables below quote published figures.", ()
+    more = _more(table)
+    row = main_row(table)
+    if row is None:
+        return (
+            f"On {table.protocol} there are measurements, but none of the untrained encoder, so they do not say "
+            "how much pre-training helps.",
+            more,
+        )
+    found = table.against_control(row, "bbox")
+    if found is None:
+        return f"On {table.protocol} no run of {row.label} and of its control gave an average precision.", more
+    who = f"{row.label} after {row.setting.epochs_text} of pre-training"
+    return f"On {table.protocol}, {who} {_said(found, 'the untrained encoder', TASK_NAMES['bbox'])}", more
+
+
+def _said(found: Difference, control: str, kind: str) -> str:
+    """Return a difference as the end of a sentence, with its interval and what it rests on."""
+    value = f"{abs(found.mean):.1f} {kind} AP {'above' if found.mean >= 0 else 'below'} {control}"
+    if found.half_width is None:
+        return f"is {value}, from one run a side: a single run says nothing about chance."
+    low, high = found.mean - found.half_width, found.mean + found.half_width
+    basis = f"95 % interval {low:+.1f} to {high:+.1f}, {found.n} {'pairs of runs' if found.paired else 'runs a side'}"
+    if found.verdict == "within noise":
+        return f"cannot be told apart from {control}: {found.mean:+.1f} {kind} AP ({basis})."
+    return f"is {value} ({basis})."
+
+
+def _more(table: Table) -> tuple[str, ...]:
+    sentences = []
+    pairs = [pair for pair in table.length_pairs() if all(row.values for row in pair)]
+    for shorter, longer in pairs[:3]:
+        found = difference(longer.by_seed("bbox"), shorter.by_seed("bbox"))
+        if found is not None:
+            control = f"the same method after {shorter.setting.epochs_text}"
+            sentences.append(f"{longer.label} after {longer.setting.epochs_text} {_said(found, control, 'box')}")
+    if table.data == EMBEDDED:
+        sentences.append(
+            "These runs used the embedded photographs for a few minutes. They show that every step works; they say "
+            "nothing about COCO or about the methods."
+        )
+    return tuple(sentences)

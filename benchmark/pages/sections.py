@@ -1,0 +1,150 @@
+"""Sections beside the tables of AP: pre-training, effective rank against AP, probing, and cost."""
+
+from collections import defaultdict
+from collections.abc import Sequence
+
+from scipy import stats
+
+from benchmark.comparison.rows import METHOD_NAMES, MeasuredRow, Table, trouble
+from benchmark.pages import plots
+from benchmark.pages.details import duration
+from benchmark.pages.view import Cell, Column, Grid, Plot, Row, Section
+from benchmark.records import RunRecord
+
+RANK = "effective_rank_backbone"
+MIN_FOR_CORRELATION = 4
+
+
+def pretrain_section(records: Sequence[RunRecord]) -> Section | None:
+    """Return the pre-training runs: last loss, effective ranks, duration."""
+    chosen = sorted(
+        (record for record in records if record.kind == "pretrain"), key=lambda r: (r.method, r.epochs or 0, r.seed)
+    )
+    if not chosen:
+        return None
+    columns = [Column("method"), Column("epochs", True), Column("seed", True), Column("gamma", True)]
+    columns += [Column("last loss", True), Column("rank of backbone", True), Column("rank of projector", True)]
+    columns += [Column("duration", True), Column("how it ended")]
+    rows = []
+    for record in chosen:
+        values = record.metrics.get("pretrain", {})
+        numbers = [values.get("loss"), values.get(RANK), values.get("effective_rank_projector")]
+        cells = [
+            Cell(METHOD_NAMES.get(record.method, record.method), records=(record.id,)),
+            Cell(str(record.epochs if record.epochs is not None else ""), record.epochs),
+            Cell(str(record.seed), record.seed),
+            _figure(record.config.get("gamma")),
+            *map(_figure, numbers),
+            Cell(duration(record.duration_seconds), record.duration_seconds),
+            Cell("completed" if record.status == "completed" else trouble(record)),
+        ]
+        rows.append(Row(tuple(cells), METHOD_NAMES.get(record.method, record.method), str(record.epochs)))
+    definitions = sorted(
+        {str(r.details["effective_rank_definition"]) for r in chosen if "effective_rank_definition" in r.details}
+    )
+    note = f"Effective rank: {'; '.join(definitions)}." if definitions else ""
+    grid = Grid("pretraining-runs", "Pre-training runs", tuple(columns), tuple(rows), note)
+    return Section("pretraining", "Pre-training", "Pre-training", tables=(grid,))
+
+
+def _figure(value: object) -> Cell:
+    good = isinstance(value, int | float) and not isinstance(value, bool)
+    return Cell(f"{value:.4g}", float(value)) if good else Cell("")
+
+
+def rank_section(tables: Sequence[Table], records: Sequence[RunRecord]) -> Section | None:
+    """Return effective rank against AP, by method: across methods the two are not comparable (RankMe's authors)."""
+    ranks = {r.weights_sha256: r.metrics.get("pretrain", {}).get(RANK) for r in records if r.kind == "pretrain"}
+    by_id = {record.id: record for record in records}
+    points: dict[str, list[tuple[float, float]]] = defaultdict(list)
+    for table in tables[:1]:
+        for row in table.measured:
+            for repeat in row.values.get(("bbox", "AP"), []):
+                rank = ranks.get(by_id[repeat.record].weights_sha256)
+                if isinstance(rank, int | float):
+                    points[row.label].append((float(rank), repeat.value))
+    if not any(len({x for x, _ in found}) > 1 for found in points.values()):
+        return None
+    said = []
+    for label, found in points.items():
+        if len({x for x, _ in found}) >= MIN_FOR_CORRELATION:
+            rho = float(stats.spearmanr([x for x, _ in found], [y for _, y in found]).statistic)
+            said.append(f"{label}: rank correlation {rho:+.2f} over {len(found)} runs")
+    text = (
+        "Effective rank of the pre-trained backbone against AP of the detector. It is compared within one method only. "
+        + ("; ".join(said) + "." if said else "There are too few different checkpoints for a rank correlation.")
+    )
+    svg = plots.scatter(list(points.items()), "effective rank of the backbone", "box AP (%)", "rank against ap")
+    alt = "; ".join(f"{label}: {len(found)} runs" for label, found in points.items())
+    figure = Plot(svg, f"{tables[0].title}: one dot a run.", f"Effective rank against box AP. {alt}.")
+    return Section("rank", "Effective rank and AP", "Rank", (text,), (figure,))
+
+
+def probing_section(records: Sequence[RunRecord]) -> Section | None:
+    """Return the probes: top-1 of the linear classifier and of nearest neighbours, one row a run."""
+    chosen = [record for record in records if record.kind == "classification"]
+    if not chosen:
+        return None
+    chosen.sort(key=lambda r: (r.data or "", r.method, r.epochs or 0, r.seed))
+    columns = [Column("weights"), Column("data"), Column("epochs", True), Column("seed", True)]
+    columns += [Column("linear top-1", True), Column("k-NN top-1", True), Column("how it ended")]
+    rows = []
+    for record in chosen:
+        name = METHOD_NAMES.get(record.method, record.method)
+        linear, knn = record.metrics.get("linear", {}), record.metrics.get("knn", {})
+        cells = [
+            Cell(name, records=(record.id,)),
+            Cell(str(record.data or "")),
+            Cell("?" if record.epochs is None else str(record.epochs), record.epochs),
+            Cell(str(record.seed), record.seed),
+            _figure(linear.get("top1")),
+            _figure(knn.get("top1")),
+            Cell("completed" if record.status == "completed" else trouble(record)),
+        ]
+        rows.append(Row(tuple(cells), name, str(record.epochs)))
+    grid = Grid("probes", "Probes of frozen features, top-1 in percent", tuple(columns), tuple(rows))
+    return Section("probing", "Probing", "Probing", tables=(grid,))
+
+
+def cost_section(tables: Sequence[Table], records: Sequence[RunRecord]) -> Section | None:
+    """Return what each setting cost: hours of pre-training and fine-tuning, and AP gained for them."""
+    by_id = {record.id: record for record in records}
+    before = {r.weights_sha256: r for r in records if r.kind == "pretrain" and r.weights_sha256}
+    columns = [Column("setting"), Column("protocol"), Column("pre-training", True), Column("fine-tuning a run", True)]
+    columns += [Column("hardware"), Column("box AP", True), Column("box AP gained an hour", True)]
+    rows = []
+    for table in tables:
+        for row in table.measured:
+            runs = [by_id[repeat.record] for repeat in row.values.get(("bbox", "AP"), []) if repeat.record in by_id]
+            if not runs:
+                continue
+            tuned = sum(run.duration_seconds for run in runs) / len(runs)
+            sources = [before[run.weights_sha256] for run in runs if run.weights_sha256 in before]
+            trained = sum(s.duration_seconds for s in sources) / len(sources) if sources else None
+            rows.append(_cost_row(table, row, tuned, trained, runs))
+    if not rows:
+        return None
+    note = (
+        "Wall time as recorded, all processes of a run together as one. Gain: AP above the untrained encoder, divided "
+        "by the hours of pre-training; it compares only runs on equal hardware."
+    )
+    grid = Grid("cost-table", "What it cost", tuple(columns), tuple(rows), note)
+    return Section("cost", "Cost", "Cost", tables=(grid,))
+
+
+def _cost_row(table: Table, row: MeasuredRow, tuned: float, trained: float | None, runs: Sequence[RunRecord]) -> Row:
+    found = table.against_control(row, "bbox")
+    mean = row.summary("bbox", "AP").mean
+    gained = found.mean / (trained / 3600) if found is not None and trained else None
+    hardware = sorted({str(run.hardware.get("gpu") or run.hardware.get("device") or "") for run in runs})
+    label = f"{row.label}, {row.setting.epochs_text}" if row.setting.epochs else row.label
+    cells = (
+        Cell(label, records=tuple(run.id for run in runs)),
+        Cell(table.protocol),
+        Cell("" if trained is None else duration(trained), trained),
+        Cell(duration(tuned), tuned),
+        Cell(", ".join(filter(None, hardware))),
+        Cell(f"{mean:.1f}", mean),
+        Cell("" if gained is None else f"{gained:+.2f}", gained),
+    )
+    return Row(cells, row.label, row.setting.epochs_label)
