@@ -1,8 +1,8 @@
 """``python benchmark/report.py``: records and published figures -> one page and the same tables in every format.
 
 Reads ``results/records`` and the published figures and nothing else; imports no torch. Writes ``report.html`` (one
-file, no network), and under ``tables/`` ``report.md``, ``report.tex``, ``report.json``, ``summaries.csv`` and
-``runs.csv``. Prints the tables of what was measured.
+file, no network), and under ``tables/`` ``report.md``, ``report.tex``, ``report.json``, ``report.csv`` (summaries
+and published figures), ``runs.csv`` and ``comparisons.csv``. Prints the tables of what was measured.
 """
 
 from dataclasses import dataclass

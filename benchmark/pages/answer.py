@@ -2,8 +2,9 @@
 
 from collections.abc import Sequence
 
-from benchmark.comparison.repeats import Difference, difference
+from benchmark.comparison.repeats import Difference
 from benchmark.comparison.rows import TASK_NAMES, MeasuredRow, Table
+from benchmark.comparison.wording import signed
 
 QUESTION = "How much does self-supervised pre-training help detection and segmentation, and is the difference real?"
 OURS = "kernel_ssl"
@@ -53,21 +54,26 @@ def _said(found: Difference, control: str, kind: str) -> str:
     value = f"{abs(found.mean):.1f} {kind} AP {'above' if found.mean >= 0 else 'below'} {control}"
     if found.half_width is None:
         return f"is {value}, from one run a side: a single run says nothing about chance."
-    low, high = found.mean - found.half_width, found.mean + found.half_width
-    basis = f"95 % interval {low:+.1f} to {high:+.1f}, {found.n} {'pairs of runs' if found.paired else 'runs a side'}"
+    low, high = found.interval or (found.mean, found.mean)
+    decimals = 1 if min(abs(low), abs(high)) >= 0.05 else 2
+    basis = f"95 % interval {signed(low, decimals)} to {signed(high, decimals)} over {found.covers}, "
+    basis += f"{found.n} {'pairs' if found.paired else 'a side'}"
+    if found.equivalent:
+        return f"is equivalent to {control} within {found.margin:g} AP: {signed(found.mean, 1)} {kind} AP ({basis})."
     if found.verdict == "within noise":
-        return f"cannot be told apart from {control}: {found.mean:+.1f} {kind} AP ({basis})."
-    return f"is {value} ({basis})."
+        return f"cannot be told apart from {control}: {signed(found.mean, 1)} {kind} AP ({basis})."
+    doubt = "" if found.verdict in ("better", "worse") else f"; {found.verdict.split(', ', 1)[1]}"
+    return f"is {value} ({basis}{doubt})."
 
 
 def _more(table: Table) -> tuple[str, ...]:
     sentences = []
-    pairs = [pair for pair in table.length_pairs() if all(row.values for row in pair)]
-    for shorter, longer in pairs[:3]:
-        found = difference(longer.by_seed("bbox"), shorter.by_seed("bbox"))
-        if found is not None:
-            control = f"the same method after {shorter.setting.epochs_text}"
-            sentences.append(f"{longer.label} after {longer.setting.epochs_text} {_said(found, control, 'box')}")
+    lengths = [comparison for comparison in table.comparisons("bbox") if comparison.kind == "length"]
+    lengths.sort(key=lambda comparison: comparison.row.setting.method != OURS)
+    for comparison in lengths[:3]:
+        control = f"the same method after {comparison.reference.setting.epochs_text}"
+        who = f"{comparison.row.label} after {comparison.row.setting.epochs_text}"
+        sentences.append(f"{who} {_said(comparison.difference, control, 'box')}")
     if table.data == EMBEDDED:
         sentences.append(
             "These runs used the embedded photographs for a few minutes. They show that every step works; they say "

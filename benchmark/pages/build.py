@@ -148,22 +148,9 @@ def _published_lines(table: Table, task: str, known: set[str]) -> list[plots.Lin
 def _point(row: MeasuredRow, task: str) -> plots.Point:
     found = row.summary(task, "AP")
     assert found is not None  # rows without values are left out before
-    low, high = interval_of(row, task)
-    return plots.Point(float(row.setting.epochs or 0), found.mean, low, high)
-
-
-def interval_of(row: MeasuredRow, task: str) -> tuple[float | None, float | None]:
-    """Return the 95 % interval of a row's mean over its repeats, (None, None) for one run."""
-    from scipy import stats
-
-    values = row.numbers(task, "AP")
-    if len(values) < 2:
-        return None, None
-    mean, error = sum(values) / len(values), float(stats.sem(values))
-    if error == 0:
-        return mean, mean
-    low, high = stats.t.interval(0.95, len(values) - 1, loc=mean, scale=error)
-    return float(low), float(high)
+    width = found.half_width if found.pooled_half_width is None else found.pooled_half_width
+    ends = (None, None) if width is None else (found.mean - width, found.mean + width)
+    return plots.Point(float(row.setting.epochs or 0), found.mean, *ends)
 
 
 def _table_section(table: Table, number: int) -> Section:

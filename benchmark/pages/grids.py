@@ -3,9 +3,10 @@
 import re
 from collections.abc import Sequence
 
+from benchmark.comparison.comparisons import Comparison
 from benchmark.comparison.published import PublishedRow
-from benchmark.comparison.repeats import Difference, difference
 from benchmark.comparison.rows import METHOD_NAMES, METRICS, TASK_NAMES, MeasuredRow, Table, trouble
+from benchmark.comparison.wording import basis_text, interval_text
 from benchmark.pages.view import Cell, Column, Grid, Row
 from benchmark.records import RunRecord
 
@@ -24,18 +25,19 @@ def tasks_of(table: Table) -> list[str]:
 
 
 def results_grid(table: Table, name: str) -> Grid:
-    """Return the grid of a table: measured settings first, published figures below them in the same columns."""
+    """Return the grid of a table: measured settings first, published figures below them in the same columns.
+
+    Where a source published the same method at the same length under this protocol, its AP stands beside ours too.
+    """
     tasks = tasks_of(table)
-    columns = [
-        Column("weights"),
-        Column("epochs", numeric=True),
-        Column("runs", numeric=True),
-        Column("lr", numeric=True),
-    ]
-    columns += [Column(f"{TASK_NAMES[task]} {metric}", numeric=True) for task in tasks for _, metric in FIGURES]
+    beside = [task for task in tasks if any(table.published_beside(row, task) for row in table.measured)]
+    columns = [Column("weights"), Column("epochs", True), Column("runs", True), Column("lr", True)]
+    for task in tasks:
+        columns += [Column(f"{TASK_NAMES[task]} {metric}", True) for _, metric in FIGURES]
+        columns += [Column(f"{TASK_NAMES[task]} AP published", True)] if task in beside else []
     columns += [Column("origin"), Column("not completed")]
-    rows = [_measured(row, tasks) for row in table.measured]
-    rows += [_published(row, tasks) for row in table.published]
+    rows = [_measured(table, row, tasks, beside) for row in table.measured]
+    rows += [_published(row, tasks, beside) for row in table.published]
     note = (
         "Means of the repeats; below them the standard deviation (sd) of single runs. A measured figure opens its "
         "records, a published one its source. Higher is better."
@@ -43,18 +45,30 @@ def results_grid(table: Table, name: str) -> Grid:
     return Grid(f"{name}-results", "Average precision in percent", tuple(columns), tuple(rows), note)
 
 
-def _measured(row: MeasuredRow, tasks: Sequence[str]) -> Row:
+def _measured(table: Table, row: MeasuredRow, tasks: Sequence[str], beside: Sequence[str]) -> Row:
     setting = row.setting
     epochs = setting.epochs_label
     cells = [Cell(row.label), Cell(epochs, _number(setting.epochs)), Cell(str(row.runs), row.runs), _rate(row)]
-    cells += [_summary(row, task, metric) for task in tasks for _, metric in FIGURES]
-    cells += [Cell("measured"), Cell("; ".join(row.troubles))]
-    return Row(tuple(cells), METHOD_NAMES.get(setting.method, setting.method), epochs, "measured")
+    for task in tasks:
+        cells += [_summary(row, task, metric) for _, metric in FIGURES]
+        cells += [_quoted(table.published_beside(row, task))] if task in beside else []
+    cells += [Cell(row.origin), Cell("; ".join(row.troubles))]
+    return Row(tuple(cells), METHOD_NAMES.get(setting.method, setting.method), epochs, row.origin)
+
+
+def _quoted(values: Sequence[float]) -> Cell:
+    """Return published AP of the same method and length, lowest to highest where sources differ."""
+    if not values:
+        return Cell("")
+    low, high = min(values), max(values)
+    return Cell(f"{low:.1f}" if low == high else f"{low:.1f} to {high:.1f}", low)
 
 
 def _rate(row: MeasuredRow) -> Cell:
-    text = ", ".join(f"{lr:g}" for lr in sorted(row.lrs))
-    return Cell(text, min(row.lrs) if row.lrs else None, note="swept" if row.setting.swept else None)
+    return Cell(
+        row.lr_text,
+        min(row.lrs) if row.lrs else None,
+    )
 
 
 def _summary(row: MeasuredRow, task: str, metric: str) -> Cell:
@@ -63,10 +77,14 @@ def _summary(row: MeasuredRow, task: str, metric: str) -> Cell:
         return Cell("")
     records = tuple(repeat.record for repeat in row.values[task, metric])
     note = None if found.sd is None else f"sd {found.sd:.2f}"
-    return Cell(f"{found.mean:.1f}", found.mean, records, title=f"{found.n} runs, mean {found.mean:.3f}", note=note)
+    title = f"{found.n} runs of {found.checkpoints} checkpoint(s), mean {found.mean:.3f}"
+    if found.half_width is not None:
+        width = found.half_width if found.pooled_half_width is None else found.pooled_half_width
+        title += f", 95 % interval {found.mean - width:.2f} to {found.mean + width:.2f} over {found.covers}"
+    return Cell(f"{found.mean:.1f}", found.mean, records, title=title, note=note)
 
 
-def _published(row: PublishedRow, tasks: Sequence[str]) -> Row:
+def _published(row: PublishedRow, tasks: Sequence[str], beside: Sequence[str]) -> Row:
     epochs = row.epochs if row.epochs not in ("", "-") else None
     cells = [Cell(row.method), Cell(row.epochs, _epochs(row.epochs)), Cell(""), Cell("")]
     for task in tasks:
@@ -74,6 +92,7 @@ def _published(row: PublishedRow, tasks: Sequence[str]) -> Row:
             value = row.values.get((task, metric))
             href = address_of(row.source)
             cells.append(Cell("" if value is None else f"{value:.1f}", value, href=href if value is not None else None))
+        cells += [Cell("")] if task in beside else []
     cells += [Cell(f"published ({row.status})", title=row.source, href=address_of(row.source)), Cell("")]
     return Row(tuple(cells), row.method, epochs, "published")
 
@@ -103,40 +122,39 @@ def differences_grid(table: Table, name: str) -> Grid | None:
     tasks = tasks_of(table)
     columns = [Column("comparison")]
     for task in tasks:
-        columns += [Column(f"{TASK_NAMES[task]} AP difference", numeric=True), Column(f"{TASK_NAMES[task]} verdict")]
-    rows = []
-    for row in table.measured:
-        control = table.control_of(row)
-        if control is not None:
-            text = f"{row.label}, {row.setting.epochs_text} − {control.label}"
-            rows.append(_difference_row(text, row, [table.against_control(row, task) for task in tasks]))
-    for shorter, longer in table.length_pairs():
-        text = f"{longer.label}, {longer.setting.epochs_label} − {shorter.setting.epochs_text}"
-        found = [difference(longer.by_seed(task), shorter.by_seed(task)) for task in tasks]
-        rows.append(_difference_row(text, longer, found))
-    rows = [row for row in rows if any(cell.text for cell in row.cells[1:])]
+        columns += [Column(f"{TASK_NAMES[task]} AP difference [95 % interval]", numeric=True)]
+        columns += [Column(f"{TASK_NAMES[task]} verdict")]
+    found: dict[str, dict[str, Comparison]] = {}
+    for task in tasks:
+        for comparison in table.comparisons(task):
+            found.setdefault(comparison.name, {})[task] = comparison
+    rows = [_difference_row(text, by_task, tasks) for text, by_task in found.items()]
     if not rows:
         return None
-    note = "Interval: 95 %, Student's. Within noise: the interval holds 0."
+    covered = sorted(
+        {c.difference.covers for by_task in found.values() for c in by_task.values() if c.difference.covers}
+    )
+    note = (
+        "Paired by seed where both sides have it. Within noise: the interval holds 0. "
+        + (f"Intervals cover {'; '.join(covered)}. " if covered else "")
+        + "Each difference tells on hover what it rests on; the CSV has p-values as they are and corrected (Holm), "
+        "both intervals, and the runs that would be needed."
+    )
     return Grid(f"{name}-differences", "Differences in AP", tuple(columns), tuple(rows), note)
 
 
-def _difference_row(text: str, row: MeasuredRow, found: Sequence[Difference | None]) -> Row:
-    cells = [Cell(text)]
-    for item in found:
-        cells += [interval_cell(item), Cell("" if item is None else item.verdict)]
+def _difference_row(text: str, by_task: dict[str, Comparison], tasks: Sequence[str]) -> Row:
+    cells, row = [Cell(text)], next(iter(by_task.values())).row
+    for task in tasks:
+        found = by_task[task].difference if task in by_task else None
+        if found is None:
+            cells += [Cell(""), Cell("")]
+            continue
+        pairs = f"{found.n} pairs" if found.paired else f"{found.n} a side, not paired"
+        same = f"; equivalent within {found.margin:g} AP" if found.equivalent else ""
+        cells += [Cell(interval_text(found), found.mean, title=basis_text(found))]
+        cells += [Cell(f"{found.verdict}{same}", note=None if found.half_width is None else pairs)]
     return Row(tuple(cells), METHOD_NAMES.get(row.setting.method, row.setting.method), row.setting.epochs_label)
-
-
-def interval_cell(found: Difference | None) -> Cell:
-    """Return a difference with its interval below it; both with the digits that the verdict was made from."""
-    if found is None:
-        return Cell("")
-    note = None
-    if found.half_width is not None:
-        low, high = found.mean - found.half_width, found.mean + found.half_width
-        note = f"{low:+.2f} to {high:+.2f}"
-    return Cell(f"{found.mean + 0.0:+.2f}", found.mean, note=note)
 
 
 def troubles_grid(records: Sequence[RunRecord]) -> Grid | None:

@@ -38,7 +38,8 @@ def _line(row: Row, kept: list[int]) -> str:
     words = [_text(row.cells[i]) for i in kept]
     if row.origin == "published":
         words = [f"\\textit{{{word}}}" if word else "" for word in words]
-    return " & ".join(words) + r" \\"
+    source = next((cell.title for cell in row.cells if cell.text.startswith("published") and cell.title), "")
+    return (f"% {escaped(source)}\n" if source else "") + " & ".join(words) + r" \\"
 
 
 def _text(cell: Cell) -> str:

@@ -36,6 +36,8 @@ def grid_markdown(grid: Grid) -> str:
 
 
 def _text(cell: Cell) -> str:
+    if cell.text.startswith("published") and cell.title:
+        return f"{cell.text}: {cell.title}"
     return f"{cell.text} ({cell.note})" if cell.note else cell.text
 
 

@@ -15,7 +15,7 @@ from benchmark.pages.latex import page_latex
 from benchmark.pages.markdown import page_markdown, section_markdown
 from benchmark.pages.plain import page_json
 from benchmark.pages.runs import find_runs
-from benchmark.pages.tidy import runs_csv, summaries_csv
+from benchmark.pages.tidy import comparisons_csv, runs_csv, summaries_csv
 from benchmark.pages.web import page_html
 from benchmark.records import read_records
 
@@ -40,8 +40,9 @@ def make_report(config: "ReportConfig", folder: Path) -> str:
         output / "tables" / "report.md": lambda: page_markdown(page),
         output / "tables" / "report.tex": lambda: page_latex(page),
         output / "tables" / "report.json": lambda: json.dumps(page_json(page), indent=1, allow_nan=False) + "\n",
-        output / "tables" / "summaries.csv": lambda: summaries_csv(tables),
+        output / "tables" / "report.csv": lambda: summaries_csv(tables),
         output / "tables" / "runs.csv": lambda: runs_csv(tables),
+        output / "tables" / "comparisons.csv": lambda: comparisons_csv(tables),
     }
     try:
         for path, content in files.items():

@@ -1,81 +1,58 @@
-"""Tidy CSV: one line a summary of repeats or published figure, and one line a figure of a single run."""
+"""Tidy CSV: summaries beside published figures, single runs, and comparisons, one figure a line."""
 
 import io
+from collections.abc import Sequence
 from typing import Any
 
 import pandas as pd
 
-from benchmark.comparison.rows import MeasuredRow, Table
+from benchmark.comparison.plain import comparison_lines, run_lines, summary_lines
+from benchmark.comparison.rows import Table
 from benchmark.core.text import readable
 
-SUMMARY_COLUMNS = (
-    "protocol", "protocol_hash", "data", "overrides", "fraction", "origin", "method", "variant", "branch", "epochs",
-    "total_epochs", "lr", "lr_chosen_by", "task", "metric", "n", "mean", "sd", "seeds", "records", "value", "status",
-    "source",
-)  # fmt: skip
-RUN_COLUMNS = (
-    "protocol", "protocol_hash", "data", "overrides", "fraction", "method", "variant", "branch", "epochs",
-    "total_epochs", "lr", "lr_chosen_by", "task", "metric", "seed", "value", "record",
-)  # fmt: skip
 FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
-def summaries_csv(tables: list[Table]) -> str:
-    """Return every summary and every published figure of the tables, one a line."""
-    lines = []
-    for table in tables:
-        shared = _shared(table)
-        for row in table.measured:
-            lines += [shared | line for line in _summaries(row)]
-        for published in table.published:
-            for (task, metric), value in published.values.items():
-                line = {"origin": "published", "method": published.method, "epochs": published.epochs}
-                line |= {"task": task, "metric": metric, "value": value}
-                lines.append(shared | line | {"status": published.status, "source": published.source})
-    return _csv(lines, SUMMARY_COLUMNS)
+def summaries_csv(tables: Sequence[Table]) -> str:
+    """Return every summary of repeats and every published figure; ``origin`` is measured, imported or published."""
+    return _csv([*summary_lines(tables), *_troubles(tables), *_published(tables)])
 
 
-def runs_csv(tables: list[Table]) -> str:
-    """Return every figure of every completed run, one a line."""
-    lines = []
-    for table in tables:
-        for row in table.measured:
-            shared = _shared(table) | _setting(row)
-            for (task, metric), repeats in row.values.items():
-                for repeat in repeats:
-                    line = {"task": task, "metric": metric, "seed": repeat.seed, "value": repeat.value}
-                    lines.append(shared | line | {"record": repeat.record})
-    return _csv(lines, RUN_COLUMNS)
+def runs_csv(tables: Sequence[Table]) -> str:
+    """Return every figure of every completed run."""
+    return _csv(run_lines(tables))
 
 
-def _shared(table: Table) -> dict[str, Any]:
-    overrides = " ".join(f"{key}={value}" for key, value in sorted(table.overrides.items()))
-    found = {"protocol": table.protocol, "protocol_hash": table.protocol_hash, "data": table.data}
-    return found | {"overrides": overrides, "fraction": table.fraction}
+def comparisons_csv(tables: Sequence[Table]) -> str:
+    """Return every comparison with both intervals, p-values before and after correction, and the runs needed."""
+    return _csv(comparison_lines(tables))
 
 
-def _setting(row: MeasuredRow) -> dict[str, Any]:
-    setting = row.setting
-    found = {"method": setting.method, "variant": row.variant, "branch": setting.branch}
-    found |= {"epochs": setting.epochs, "total_epochs": setting.total_epochs}
-    return found | {"lr": setting.lr, "lr_chosen_by": "sweep" if setting.swept else "fixed"}
+def _troubles(tables: Sequence[Table]) -> list[dict[str, Any]]:
+    """Return one line a run that did not complete, which has no figure."""
+    return [
+        {"protocol": table.protocol, "data": table.data, "origin": row.origin, "method": row.setting.method}
+        | {"epochs": row.setting.epochs, "n": 0, "status": text}
+        for table in tables
+        for row in table.measured
+        for text in row.troubles
+    ]
 
 
-def _summaries(row: MeasuredRow) -> list[dict[str, Any]]:
-    shared = {"origin": "measured"} | _setting(row)
-    lines = [shared | {"n": 0, "status": text} for text in row.troubles]
-    for (task, metric), repeats in row.values.items():
-        found = row.summary(task, metric)
-        assert found is not None  # a metric is listed only with values
-        line = {"task": task, "metric": metric, "n": found.n, "mean": found.mean, "sd": found.sd}
-        line |= {"seeds": " ".join(str(repeat.seed) for repeat in repeats)}
-        line |= {"records": " ".join(repeat.record for repeat in repeats), "status": "completed"}
-        lines.append(shared | line)
-    return lines
+def _published(tables: Sequence[Table]) -> list[dict[str, Any]]:
+    return [
+        {"protocol": table.protocol, "data": table.data, "origin": "published", "method": row.method}
+        | {"epochs": row.epochs, "task": task, "metric": metric, "value": value}
+        | {"status": row.status, "source": row.source}
+        for table in tables
+        for row in table.published
+        for (task, metric), value in row.values.items()
+    ]
 
 
-def _csv(lines: list[dict[str, Any]], columns: tuple[str, ...]) -> str:
-    frame = pd.DataFrame([{k: _safe(v) for k, v in line.items()} for line in lines], columns=list(columns))
+def _csv(lines: list[dict[str, Any]]) -> str:
+    columns = list(dict.fromkeys(key for line in lines for key in line))
+    frame = pd.DataFrame([{key: _safe(value) for key, value in line.items()} for line in lines], columns=columns)
     buffer = io.StringIO()
     frame.to_csv(buffer, index=False, lineterminator="\n")
     return buffer.getvalue()
@@ -83,6 +60,8 @@ def _csv(lines: list[dict[str, Any]], columns: tuple[str, ...]) -> str:
 
 def _safe(value: Any) -> Any:
     """Return a cell that no spreadsheet runs as a formula: texts that begin like one get an apostrophe."""
+    if isinstance(value, dict):
+        value = " ".join(f"{key}={item}" for key, item in sorted(value.items()))
     if not isinstance(value, str):
         return value
     text = readable(value, limit=2000)
