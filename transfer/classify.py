@@ -15,12 +15,20 @@ DESCRIPTION = "Classify images by a linear probe and by k-NN on the frozen featu
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Probe as the command line says. Raises ``UserError`` and ``RunFailed``."""
+    """Probe as the command line says; return 0. Other endings: ``benchmark.core.errors``."""
     config = parse(ClassifyConfig, argv, PROG, DESCRIPTION)
     warnings.filterwarnings("ignore", message=".*torch.jit.script.*")
-    from transfer.probing.job import probe  # late, so that --help and mistakes answer without torch
+    # Imported late so that --help and mistakes answer at once.
+    from pretrain.engine.life import check, live
+    from pretrain.engine.processes import choose_device
+    from transfer.probing.run import plan, prepare
+    from transfer.probing.work import describe, probe
 
-    probe(config)
+    run = prepare(config, choose_device(config.device))
+    if not config.dry_run:
+        return live(run, probe, describe)
+    check(run)
+    print(plan(run))
     return 0
 
 

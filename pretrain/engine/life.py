@@ -47,7 +47,8 @@ def check(run: Run[Any, Any]) -> None:
     """Raise ``UserError`` where the run cannot be begun or continued; writes nothing. Also what --dry-run checks."""
     check_folder(run.output, run.identity)
     check_writable(run.output, "--output")
-    check_writable(run.records, "--records")
+    if run.records is not None:
+        check_writable(run.records, "--records")
 
 
 def live(run: Run[Any, Any], work: Work, describe: Describe) -> int:

@@ -30,7 +30,7 @@ class Reserve:
 
     def __init__(self, run: Run[Any, Any]):
         """Take the room. Raises ``UserError`` when there is none."""
-        self.paths = [folder / f".{run.id}.reserve.part" for folder in (run.records, run.output)]
+        self.paths = [folder / f".{run.id}.reserve.part" for folder in (run.records, run.output) if folder]
         try:
             for path in self.paths:
                 write_bytes(path, bytes(self.SIZE))
@@ -44,20 +44,25 @@ class Reserve:
 
 
 def write_record(run: Run[Any, Any], outcome: Outcome, describe: Describe) -> None:
-    """Write the run's record into the folder of records, and once more into the run's own folder."""
+    """Write the run's record into the folder of records, and once more into the run's own folder.
+
+    What ``describe`` says wins over what the run says of itself. A run without a folder of records leaves none.
+    """
+    if run.records is None:
+        return
     card = torch.cuda.get_device_name(run.device) if run.device.type == "cuda" else None
-    made = RunRecord(
-        id=run.id,
-        kind=run.kind,
-        status=outcome.status,
-        seed=run.config.seed,
-        metrics=outcome.metrics,
-        duration_seconds=outcome.seconds,
-        hardware=provenance.hardware(run.device.type, card, processes.world_size()),
-        config_hash=sha256_of(to_dict(run.config)),
-        config=to_dict(run.config),
-        **describe(run, outcome),
-    )
+    known = {
+        "id": run.id,
+        "kind": run.kind,
+        "status": outcome.status,
+        "seed": run.config.seed,
+        "metrics": outcome.metrics,
+        "duration_seconds": outcome.seconds,
+        "hardware": provenance.hardware(run.device.type, card, processes.world_size()),
+        "config_hash": sha256_of(to_dict(run.config)),
+        "config": to_dict(run.config),
+    }
+    made = RunRecord(**(known | describe(run, outcome)))
     path = made.write(run.records)
     if run.output.is_dir():
         write_bytes(run.output / RECORD, path.read_bytes())
@@ -66,6 +71,8 @@ def write_record(run: Run[Any, Any], outcome: Outcome, describe: Describe) -> No
 
 def record_is_there(run: Run[Any, Any]) -> bool:
     """Say whether the record of a completed run is in its place; one that was deleted is put back, if it can be."""
+    if run.records is None:
+        return True
     path, copy = run.records / f"{run.id}.json", run.output / RECORD
     for place in (path, copy):
         if _says_completed(place):

@@ -20,7 +20,7 @@ class Run(Generic[Config, Subject]):
         config: the command's options, a frozen dataclass with a ``seed``.
         subject: what the command works on: images, weights, data, protocol.
         identity: everything that changes the result, as JSON can hold it; equal identity means the same run.
-        output: folder of the run.  records: folder of records.
+        output: folder of the run.  records: folder of records; None for a run that leaves no record.
         device: of this process.  resume: whether a folder that already holds this run is continued or refused.
         less_memory: what to do when memory does not suffice, as an advice.
     """
@@ -31,7 +31,7 @@ class Run(Generic[Config, Subject]):
     subject: Subject
     identity: dict[str, Any]
     output: Path
-    records: Path
+    records: Path | None
     device: torch.device
     resume: bool = True
     less_memory: str = "give smaller batches"

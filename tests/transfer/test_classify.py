@@ -47,15 +47,15 @@ def test_the_command_end_to_end(folder, tmp_path, monkeypatch, capsys):
     assert 1 <= features["effective_rank"] <= 24
     assert 1 <= features["intra_class_effective_rank"] <= 8
     assert (features["samples"], features["samples_of_a_class"]) == (24, 8)
-    assert json.loads((tmp_path / "out" / "metrics.json").read_text()) == record.metrics
+    assert json.loads((tmp_path / "out" / "results.json").read_text()) == record.metrics
     assert "image_size: 32" in (tmp_path / "out" / "config.yaml").read_text()
 
     # The same again says so; another probe reuses the features; another seed is another encoder.
     assert classify.main(arguments(folder, tmp_path)) == 0
-    assert "complete already" in capsys.readouterr().out
+    assert "complete already" in capsys.readouterr().err
     with pytest.raises(UserError, match="belongs to another run"):
         classify.main(arguments(folder, tmp_path, "--neighbours", "3"))
-    monkeypatch.setattr("transfer.probing.job.extract", lambda *_, **__: pytest.fail("features were computed again"))
+    monkeypatch.setattr("transfer.probing.work.extract", lambda *_, **__: pytest.fail("features were computed again"))
     assert classify.main(arguments(folder, tmp_path, "--neighbours", "3", "--output", str(tmp_path / "b"))) == 0
     assert len(list((tmp_path / "records").glob("*.json"))) == 2
     with pytest.raises(pytest.fail.Exception, match="computed again"):
@@ -78,7 +78,7 @@ def test_a_run_that_fails_leaves_a_record_that_says_why(folder, tmp_path):
     record = RunRecord.read(path)
     assert (record.status, record.metrics) == ("failed", {})
     assert "8 of 24 images cannot be read" in record.details["reason"]
-    assert not (tmp_path / "out" / "metrics.json").exists()
+    assert not (tmp_path / "out" / "results.json").exists()
 
 
 @pytest.mark.parametrize(

@@ -1,9 +1,11 @@
 """Fine-tuning as users call it: results, record, refusals, divergence, sweep, two processes, VOC, real COCO images."""
 
 import json
+import shutil
 
 import pytest
 import torch
+import yaml
 from detectron2.utils.events import EventStorage
 
 from benchmark.core.errors import RunFailed, UserError
@@ -17,9 +19,10 @@ from transfer import coco, voc
 from transfer.checkpoints.detectron2_form import detectron2_name
 from transfer.detection.batches import STATISTICS
 from transfer.detection.config import DetectionConfig
-from transfer.detection.finetune import DETECTOR, PICTURE, PREDICTIONS, RESULT, build
-from transfer.detection.task import prepare
+from transfer.detection.result import DETECTOR, PICTURE, PREDICTIONS, RESULT
+from transfer.detection.run import prepare
 from transfer.detection.trainer import DetectionTrainer
+from transfer.detection.work import build
 
 COCO600 = ROOT.parent / "shared" / "data" / "coco600"
 SEED = 3
@@ -49,8 +52,8 @@ def lines(folder):
 
 def claim_for(folder, arguments):
     """Make `folder` that of the run with these arguments, without running it."""
-    task = prepare("coco", parse(DetectionConfig, arguments, "", ""), torch.device("cpu"))
-    write_json(folder / "run.json", task.identity)
+    run = prepare("coco", parse(DetectionConfig, arguments, "", ""), torch.device("cpu"))
+    write_json(folder / "run.json", run.identity)
 
 
 def with_objects(root):
@@ -155,6 +158,35 @@ def test_eval_only_refuses_what_is_no_such_detector(whole, data, tmp_path):
         coco.main([*flags(tmp_path, data, weights=tmp_path / "fewer.pth"), "--eval-only"])
 
 
+def test_eval_only_needs_the_validation_split_only_and_dry_run_checks_the_detector(whole, data, tmp_path, capsys):
+    alone = shutil.copytree(data, tmp_path / "alone")
+    shutil.rmtree(alone / "train2017")
+    (alone / "annotations" / "instances_train2017.json").unlink()
+    weights = whole / "run" / DETECTOR
+    arguments = [*flags(tmp_path, alone, weights=weights), "--eval-only"]
+    assert coco.main([*arguments, "--dry-run"]) == 0
+    assert "4 images, RPN" in capsys.readouterr().out
+    assert not (tmp_path / "run").exists()
+    with pytest.raises(UserError, match=r"no detector of this protocol and data: \d+ missing"):
+        coco.main(
+            [*flags(tmp_path, alone, weights=weights, protocol="coco-c4-1x", tiny=False), *arguments[-1:], "--dry-run"]
+        )
+    assert coco.main(arguments) == 0
+    assert json.loads((tmp_path / "run" / RESULT).read_text()) == json.loads((whole / "run" / RESULT).read_text())
+
+
+def test_a_detector_trained_elsewhere_is_recorded_as_imported(whole, data, tmp_path):
+    content = torch.load(whole / "run" / DETECTOR, weights_only=True)
+    torch.save({"model": content["model"], "iteration": 5}, tmp_path / "theirs.pth")
+    arguments = [*flags(tmp_path, data, weights=tmp_path / "theirs.pth"), "--eval-only", "--record"]
+    assert coco.main(arguments) == 0
+    record = the_record(tmp_path)
+    assert (record.kind, record.status, record.method, record.seed) == ("imported", "completed", "theirs", None)
+    assert record.metrics == json.loads((whole / "run" / RESULT).read_text())
+    with pytest.raises(UserError, match="--record belongs to --eval-only"):
+        coco.main([*flags(tmp_path, data), "--record"])
+
+
 def test_a_diverged_run_is_recorded_as_such(data, tmp_path):
     """A loss that is no number ends the run with the iteration and the lr; checkpoints hold only numbers."""
     words = ["SOLVER.BASE_LR", "1e12", "SOLVER.CLIP_GRADIENTS.ENABLED", "False"]
@@ -172,13 +204,74 @@ def test_a_diverged_run_is_recorded_as_such(data, tmp_path):
     assert not (tmp_path / "run" / RESULT).exists()
 
 
-def test_dry_run_prints_the_plan_and_writes_nothing(data, tmp_path, capsys):
+def test_dry_run_prints_the_summary_first_and_writes_nothing(data, tmp_path, capsys):
     assert coco.main([*flags(tmp_path, data, "SOLVER.BASE_LR", "0.03"), "--dry-run"]) == 0
     said = capsys.readouterr().out
-    for words in ("BASE_LR: 0.03", "MAX_ITER: 6", "embedded", "instances_train2017.json", "would write", "sha256"):
+    assert said.startswith("protocol    embedded (COCO)")
+    for words in ("instances_train2017.json", "would write", "sha256", "no run with these settings", "0.03, chosen by"):
         assert words in said
     assert "6 x 4 images / 7 training images = 3.4 epochs" in said
+    assert "BASE_LR: 0.03" not in said
+    assert coco.main([*flags(tmp_path, data, "SOLVER.BASE_LR", "0.03"), "--dry-run", "--verbose"]) == 0
+    verbose = capsys.readouterr().out
+    assert verbose.startswith(said.rpartition("(--verbose")[0])
+    assert "BASE_LR: 0.03" in verbose
+    assert "MAX_ITER: 6" in verbose
     assert list(tmp_path.iterdir()) == []
+
+
+def test_dry_run_tells_hours_from_records_or_from_others_logs_and_warns_of_many_epochs(data, tmp_path, capsys):
+    full = [*flags(tmp_path, data, protocol="coco-c4-1x", tiny=False), "--dry-run"]
+    assert coco.main(full) == 0
+    said = capsys.readouterr().out
+    assert "about 7.1 h (57 GPU hours) and 10.1 GB a GPU on 8 x A100" in said
+    assert "warning: 90,000 iterations are 205,714 epochs over 7 images" in said
+    assert "SOLVER.MAX_ITER 11 here" in said
+    device = torch.device("cpu")
+    run = prepare("coco", parse(DetectionConfig, full, "", ""), device)
+    about = {"kind": "detection", "method": "mec", "seed": 0, "metrics": {}, "protocol": "coco-c4-1x"}
+    about |= {"hardware": {"name": "a card", "processes": 8}, "protocol_hash": run.subject.protocol.hash}
+    for number, (hours, status) in enumerate([(8, "completed"), (10, "completed"), (1, "failed")]):
+        RunRecord(id=f"r{number}", status=status, duration_seconds=3600.0 * hours, **about).write(tmp_path / "records")
+    assert coco.main(full) == 0
+    assert "9.00 h on 8 x a card (median of 2 recorded runs)" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("words", "reason"),
+    [
+        (["MODEL.RPN.HEAD_NAME", "Mine"], "cannot build a detector from these settings"),
+        (["INPUT.MIN_SIZE_TRAIN_SAMPLING", "sometimes"], "cannot build a detector from these settings"),
+        (["SOLVER.WARMUP_METHOD", "slow"], "cannot build a detector from these settings"),
+        (["MODEL.RESNETS.WIDTH_PER_GROUP", "32"], "another ResNet than that of random"),
+        (["MODEL.RESNETS.DEPTH", "101"], "another ResNet than that of random"),
+    ],
+)
+def test_what_cannot_be_built_is_known_before_training(words, reason, data, tmp_path):
+    for more in ([], ["--dry-run"]):
+        with pytest.raises(UserError, match=reason) as caught:
+            coco.main([*flags(tmp_path, data, *words), *more])
+        assert "\n" not in str(caught.value)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_resnet_18_fine_tunes_with_an_fpn_alone(data, tmp_path):
+    state = untrained_backbone("resnet18", 3)
+    torch.save(dict(state), tmp_path / "resnet18.pth")
+    words = ["SOLVER.MAX_ITER", "1", "SOLVER.WARMUP_ITERS", "0"]
+    assert coco.main(flags(tmp_path, data, *words, weights=tmp_path / "resnet18.pth")) == 0
+    record = the_record(tmp_path)
+    assert record.details["backbone_tensors_proven"] == 100
+    assert yaml.safe_load((tmp_path / "run" / "detectron2.yaml").read_text())["MODEL"]["RESNETS"]["DEPTH"] == 18
+    with pytest.raises(UserError, match="an FPN protocol takes a ResNet-18 as well"):
+        coco.main(flags(tmp_path, data, weights=tmp_path / "resnet18.pth", protocol="coco-c4-1x", tiny=False))
+
+
+def test_list_names_protocols_and_layouts(capsys):
+    assert coco.main(["--list"]) == 0
+    said = capsys.readouterr().out
+    for words in ("coco-fpn-4conv-1x", "COCO: Mask R-CNN R50-C4", "180,000 x 16 images, lr 0.02", "moco", "solo-learn"):
+        assert words in said
 
 
 @pytest.mark.parametrize(
@@ -252,8 +345,8 @@ def test_precise_statistics_replace_the_running_ones_alone(data, tmp_path):
     changed = {name.rpartition(".")[2] for name in before if not torch.equal(before[name], after[name])}
     assert {"running_mean", "running_var"} <= changed <= {"running_mean", "running_var", "num_batches_tracked"}
 
-    task = prepare("coco", parse(DetectionConfig, arguments, "", ""), torch.device("cpu"))
-    trainer = DetectionTrainer(task.protocol.cfg, build(task)[0], 0)
+    run = prepare("coco", parse(DetectionConfig, arguments, "", ""), torch.device("cpu"))
+    trainer = DetectionTrainer(run.subject.protocol.cfg, build(run)[0], 0)
     trainer.model.load_state_dict(before)
     means = []
     stem = trainer.model.backbone.bottom_up.stem.conv1

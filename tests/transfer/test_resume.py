@@ -9,9 +9,9 @@ import pytest
 import torch
 
 from benchmark.records import RunRecord
+from pretrain.engine.checkpoint import LAST
 from tests.transfer.runs import coco_root, flags, start
-from transfer.detection.finetune import DETECTOR, RESULT
-from transfer.detection.trainer import LAST
+from transfer.detection.result import DETECTOR, RESULT
 
 ITERATIONS = 8
 WORDS = ("SOLVER.MAX_ITER", str(ITERATIONS))

@@ -10,25 +10,20 @@ DatasetMapper drops them in training. Boxes of negative width or height are refu
 
 import gc
 import json
-import math
 import os
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
-from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
 from benchmark.core.errors import UserError
 from benchmark.core.files import sha256_of_file
+from transfer.datasets.coco_checks import check_annotations, checked_categories, checked_images
 
 TOP_KEYS = ("images", "annotations", "categories")
-IMAGE_KEYS = ("id", "file_name", "height", "width")
-ANNOTATION_KEYS = ("id", "image_id", "category_id", "bbox", "area", "segmentation")
-CATEGORY_KEYS = ("id", "name")
-MIN_NUMBERS = 6  # of a polygon: three points
 
 
 @dataclass(frozen=True)
@@ -80,10 +75,10 @@ def read_split(annotations: Path, images: Path) -> CocoSplit:
 @_collector_paused()
 def _read_split(annotations: Path, images: Path, _version: tuple[int, ...]) -> CocoSplit:
     content, sha256 = _load(annotations)
-    sizes = _checked_images(annotations, content["images"])
+    sizes = checked_images(annotations, content["images"])
     check_on_disk(images, (image["file_name"] for image in content["images"]), annotations)
-    categories = _checked_categories(annotations, content["categories"])
-    _check_annotations(annotations, content["annotations"], sizes, {identity for identity, _ in categories})
+    categories = checked_categories(annotations, content["categories"])
+    check_annotations(annotations, content["annotations"], sizes, {identity for identity, _ in categories})
     objects = [entry for entry in content["annotations"] if not entry.get("iscrowd", 0)]
     image_ids, used = tuple(sorted(sizes)), {entry["image_id"] for entry in objects}
     return CocoSplit(
@@ -154,130 +149,3 @@ def _load(path: Path) -> tuple[dict[str, Any], str]:
         if not isinstance(content.get(key), list):
             raise UserError(f"{path} has no list {key!r}; COCO's annotation files have {', '.join(TOP_KEYS)}.")
     return content, sha256
-
-
-def _check_entries(path: Path, what: str, entries: list, problem: Callable[[dict], str | None]) -> None:
-    """Raise ``UserError`` naming the first entry that has a problem, and how many more have one."""
-    bad = [(number, found) for number, entry in enumerate(entries) if (found := problem(entry))]
-    if bad:
-        number, found = bad[0]
-        identity = entries[number].get("id") if isinstance(entries[number], dict) else None
-        name = f"{what} {identity}" if identity is not None else f"{what} number {number + 1}"
-        more = f", and {len(bad) - 1} more are bad" if len(bad) > 1 else ""
-        raise UserError(f"{name} in {path} {found}{more}; correct or remove it.")
-
-
-def _check_unique(path: Path, what: str, values: list) -> None:
-    """Raise ``UserError`` when a value occurs twice, such as ``image id``."""
-    if len(set(values)) < len(values):
-        seen: set = set()
-        twice = next(value for value in values if value in seen or seen.add(value))
-        raise UserError(f"{path} has the {what} {twice!r} more than once; make each unique.")
-
-
-def _missing_keys(entry: Any, keys: Iterable[str]) -> str | None:
-    if not isinstance(entry, dict):
-        return "is no dictionary"
-    missing = [key for key in keys if key not in entry]
-    return f"has no {', '.join(map(repr, missing))}" if missing else None
-
-
-def _checked_images(path: Path, images: list) -> dict[int, tuple[int, int]]:
-    """Return ``{image id: (height, width)}``."""
-    _check_entries(path, "image", images, _image_problem)
-    _check_unique(path, "image id", [image["id"] for image in images])
-    return {image["id"]: (image["height"], image["width"]) for image in images}
-
-
-def _image_problem(image: dict) -> str | None:
-    if found := _missing_keys(image, IMAGE_KEYS):
-        return found
-    if type(image["id"]) is not int:
-        return "has an id that is no whole number"
-    if not isinstance(image["file_name"], str) or not image["file_name"]:
-        return "has no file name"
-    if not all(type(image[side]) is int and image[side] > 0 for side in ("height", "width")):
-        return f"has height {image['height']!r} and width {image['width']!r}, which must be whole numbers above 0"
-    return None
-
-
-def _checked_categories(path: Path, categories: list) -> tuple[tuple[int, str], ...]:
-    _check_entries(path, "category", categories, _category_problem)
-    if not categories:
-        raise UserError(f"{path} has no categories; a detector needs at least one.")
-    _check_unique(path, "category id", [category["id"] for category in categories])
-    _check_unique(path, "category name", [category["name"] for category in categories])
-    return tuple(sorted((category["id"], category["name"]) for category in categories))
-
-
-def _category_problem(category: dict) -> str | None:
-    if found := _missing_keys(category, CATEGORY_KEYS):
-        return found
-    if type(category["id"]) is not int or not isinstance(category["name"], str):
-        return "needs a whole number as id and a text as name"
-    return None
-
-
-def _check_annotations(path: Path, annotations: list, sizes: dict[int, tuple[int, int]], known: set[int]) -> None:
-    _check_entries(path, "annotation", annotations, lambda entry: _annotation_problem(entry, sizes, known))
-    _check_unique(path, "annotation id", [annotation["id"] for annotation in annotations])
-
-
-_fields = itemgetter(*ANNOTATION_KEYS)
-
-
-def _annotation_problem(annotation: dict, sizes: dict[int, tuple[int, int]], known: set[int]) -> str | None:
-    """Say what is wrong with an annotation, or None; called 860,000 times for COCO, hence the order of the checks."""
-    try:
-        identity, image_id, category_id, box, area, segmentation = _fields(annotation)
-    except (KeyError, TypeError):
-        return _missing_keys(annotation, ANNOTATION_KEYS)
-    try:
-        if type(identity) is not int:
-            return "has an id that is no whole number"
-        if image_id not in sizes:
-            return f"belongs to image {image_id}, which is not in 'images'"
-        if category_id not in known:
-            return f"has category {category_id}, which is not in 'categories'"
-        if annotation.get("ignore"):
-            return "is marked 'ignore', which Detectron2 does not know (COCO marks crowds by 'iscrowd')"
-        if not math.isfinite(area):
-            return "has an area that is not finite"
-        return _box_problem(box) or _mask_problem(segmentation, sizes[image_id])
-    except (TypeError, ValueError, OverflowError, KeyError):
-        return "has a value of a wrong type in its ids, box, area or mask"
-
-
-def _box_problem(box: list) -> str | None:
-    if len(box) != 4 or not math.isfinite(sum(box)):
-        return f"has the box {box}, which must be four finite numbers (x, y, width, height)"
-    if box[2] < 0 or box[3] < 0:
-        return f"has the box {box} of negative width or height; boxes are (x, y, width, height)"
-    return None
-
-
-def _mask_problem(segmentation: Any, size: tuple[int, int]) -> str | None:
-    if isinstance(segmentation, dict):
-        return _run_length_problem(segmentation, size)
-    if not isinstance(segmentation, list) or not segmentation:
-        return "has no mask (an empty segmentation)"
-    for polygon in segmentation:
-        if not isinstance(polygon, list):
-            return "has a bad polygon: a segmentation is a list of lists of numbers"
-        if len(polygon) % 2:
-            return f"has a bad polygon of {len(polygon)} numbers, which are no pairs of x and y"
-        if len(polygon) < MIN_NUMBERS:
-            return f"has a bad polygon of {len(polygon)} numbers, fewer than the {MIN_NUMBERS} of a triangle"
-        if not math.isfinite(sum(polygon)):
-            return "has a bad polygon: a coordinate is not finite"
-    return None
-
-
-def _run_length_problem(mask: dict, size: tuple[int, int]) -> str | None:
-    counts = mask["counts"]
-    if tuple(mask["size"]) != size:
-        return f"has a run-length mask of size {mask['size']} in an image of {list(size)} (height, width)"
-    if isinstance(counts, list):
-        whole = min(counts, default=0) >= 0 and sum(counts) == size[0] * size[1]
-        return None if whole else "has a run-length mask whose counts do not add up to the image's pixels"
-    return None if isinstance(counts, str) and counts else "has a run-length mask without counts"

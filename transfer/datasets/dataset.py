@@ -5,7 +5,7 @@ data before any training, seeded subsets (``--fraction``), a hold-out of the tra
 rate, and a fingerprint that says whether two runs saw the same data.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -77,7 +77,14 @@ class DetectionData:
 
 
 def open_data(
-    task: str, root: str | Path | None, *, fraction: float | None = None, seed: int = 0, holdout: float | None = None
+    task: str,
+    root: str | Path | None,
+    *,
+    fraction: float | None = None,
+    seed: int = 0,
+    holdout: float | None = None,
+    test_only: bool = False,
+    classes: Sequence[str] = (),
 ) -> DetectionData:
     """Check a data set and register its parts with Detectron2; the same arguments always give the same parts.
 
@@ -89,6 +96,9 @@ def open_data(
         seed: decides which images `fraction` and `holdout` choose.
         holdout: share of the training images in use, in (0, 1), that becomes `test`; the rest is `train`. The real
             test split is checked all the same, so that its faults are known before a sweep, but not used.
+        test_only: read the test split alone, for an evaluation; `train` is then empty, and may be missing on disk.
+        classes: with `test_only`, those that the detector was trained on, where its file says them: a test split in
+            VOC's layout may lack some.
 
     Raises:
         UserError: anything missing or wrong in the data, in one sentence.
@@ -104,6 +114,8 @@ def open_data(
         root = composer.ensure_coco() if task == "coco" else composer.ensure_voc()
     root = Path(root).expanduser().resolve()
     _check_root(task, root)
+    if test_only:
+        return _open_coco_test(root, embedded) if task == "coco" else _open_voc_test(root, embedded, tuple(classes))
     return (_open_coco if task == "coco" else _open_voc)(root, embedded, choice)
 
 
@@ -130,6 +142,12 @@ def _name(task: str, root: Path, embedded: bool, images: tuple[int, int]) -> str
     if images == PUBLISHED[task]:
         return task
     return f"{root.name}-other" if root.name in (*PUBLISHED, "embedded") else root.name
+
+
+def _test_name(task: str, root: Path, embedded: bool, images: int) -> str:
+    """Return the name for records where the test split alone was read."""
+    complete = images == PUBLISHED[task][1]
+    return _name(task, root, embedded, PUBLISHED[task] if complete else (0, images))
 
 
 def _register(name: str, load: Callable[[], list[dict]], **metadata: Any) -> str:
@@ -179,6 +197,30 @@ def _open_coco(root: Path, embedded: bool, choice: Choice) -> DetectionData:
         fingerprint=fingerprint,
         files=tuple(dict.fromkeys((train.annotations, train.images, source.annotations, source.images))),
         _ground_truth=partial(coco_format.ground_truth, source.annotations, frozenset(test_ids)),
+    )
+
+
+def _open_coco_test(root: Path, embedded: bool) -> DetectionData:
+    test = _coco_split(root, "val")
+    _check_objects(test.annotations, test.image_ids, test.with_objects, "validation")
+    fingerprint = sha256_of(["coco test", test.sha256])
+    name = f"coco_test_only_{sha256_of([fingerprint, str(root)])[:12]}"
+    return DetectionData(
+        task="coco",
+        name=_test_name("coco", root, embedded, len(test.image_ids)),
+        root=root,
+        train=(),
+        test=(_register_coco(name, test, list(test.image_ids)),),
+        class_names=tuple(name for _, name in test.categories),
+        category_ids=tuple(identity for identity, _ in test.categories),
+        mask_format="bitmask" if test.run_length else "polygon",
+        train_images=0,
+        test_images=len(test.image_ids),
+        fraction=None,
+        image_ids=None,
+        fingerprint=fingerprint,
+        files=(test.annotations, test.images),
+        _ground_truth=partial(coco_format.ground_truth, test.annotations, frozenset(test.image_ids)),
     )
 
 
@@ -261,16 +303,44 @@ def _open_voc(root: Path, embedded: bool, choice: Choice) -> DetectionData:
     )
 
 
+def _open_voc_test(root: Path, embedded: bool, classes: tuple[str, ...]) -> DetectionData:
+    test = _voc_test(root)
+    fingerprint = sha256_of(["voc test", test.sha256, classes])
+    class_names = classes if test.class_names <= set(classes) else _voc_classes((test,))
+    name = f"voc_test_only_{sha256_of([fingerprint, str(root)])[:12]}"
+    return DetectionData(
+        task="voc",
+        name=_test_name("voc", root, embedded, len(test.image_ids)),
+        root=root,
+        train=(),
+        test=(_register_voc(name, test.year, VOC_TEST[1], class_names),),
+        class_names=class_names,
+        category_ids=tuple(range(1, len(class_names) + 1)),
+        mask_format="none",
+        train_images=0,
+        test_images=len(test.image_ids),
+        fraction=None,
+        image_ids=None,
+        fingerprint=fingerprint,
+        files=_voc_files([test]),
+    )
+
+
 def _voc_splits(root: Path) -> tuple[list[voc_format.VocSplit], voc_format.VocSplit]:
     """Return both years' training images, and the test images, checked."""
+    test = _voc_test(root)
+    return [voc_format.read_split(root / year, image_set) for year, image_set in VOC_TRAIN], test
+
+
+def _voc_test(root: Path) -> voc_format.VocSplit:
+    """Return the test images, checked."""
     listing = Path(VOC_TEST[0], "ImageSets", "Main", f"{VOC_TEST[1]}.txt")
     if not (root / listing).is_file():
         raise UserError(f"{root} has no validation split: {listing} is missing; complete the folder or check --data.")
-    years = [voc_format.read_split(root / year, image_set) for year, image_set in VOC_TRAIN]
     test = voc_format.read_split(root / VOC_TEST[0], VOC_TEST[1])
     _check_objects(root, test.image_ids, test.with_objects, "validation")
     voc_format.check_evaluable(test)
-    return years, test
+    return test
 
 
 def _voc_holdout(root: Path, choice: Choice, chosen: list[str], available: dict[str, voc_format.VocSplit]) -> list[str]:

@@ -16,6 +16,7 @@ from pathlib import Path
 
 from benchmark.core.errors import UserError
 from benchmark.core.files import write_text
+from transfer.datasets.coco_checks import FARTHEST
 from transfer.datasets.coco_format import check_on_disk
 
 CORNERS = ("xmin", "ymin", "xmax", "ymax")
@@ -130,19 +131,19 @@ def _objects(path: Path, content: bytes) -> list[ET.Element]:
     """Return the checked ``object`` elements of an annotation file."""
     try:
         tree = ET.fromstring(content)
-    except ET.ParseError as error:
+    except (ET.ParseError, LookupError, ValueError) as error:  # the last two for encodings that Python does not take
         raise UserError(f"{path} is not readable XML ({error}); get the file again.") from None
     objects = tree.findall("object")
     sides = [_number(tree.findtext(f"size/{side}"), int) for side in ("width", "height")]
     if not all(side is not None and side > 0 for side in sides):
         raise UserError(f"{path} gives no size of the image (size/width and size/height); complete or remove it.")
     for number, entry in enumerate(objects, start=1):
-        if found := _object_problem(entry):
+        if found := _object_problem(entry, FARTHEST * max(sides)):
             raise UserError(f"object {number} in {path} {found}; correct or remove it.")
     return objects
 
 
-def _object_problem(entry: ET.Element) -> str | None:
+def _object_problem(entry: ET.Element, limit: float) -> str | None:
     if not entry.findtext("name"):
         return "has no name"
     box = [_number(entry.findtext(f"bndbox/{corner}"), float) for corner in CORNERS]
@@ -150,6 +151,8 @@ def _object_problem(entry: ET.Element) -> str | None:
         return f"has a box without the finite numbers {', '.join(CORNERS)}"
     if box[2] < box[0] or box[3] < box[1]:
         return f"has the box {box} of negative width or height; boxes are {', '.join(CORNERS)}"
+    if max(map(abs, box)) > limit:
+        return f"has the box {box}, which lies far outside its image"
     return None
 
 

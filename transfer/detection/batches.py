@@ -24,7 +24,7 @@ TRAINING, STATISTICS = 0, 1  # purposes of a stream: PreciseBN sees other permut
 
 
 class Unreadable(NamedTuple):
-    """Stands for an image that could not be read; raised in the main process, where it can be told in a sentence."""
+    """Stands for an image that could not be read; raised in the main process, with a sentence."""
 
     path: str
     reason: str

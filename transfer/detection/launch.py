@@ -1,4 +1,4 @@
-"""From the command line of coco.py and voc.py to a fine-tuning run: options, processes, mistakes told once."""
+"""From the command line of coco.py and voc.py to a fine-tuning run."""
 
 import logging
 import warnings
@@ -9,7 +9,7 @@ from transfer.detection.config import DetectionConfig
 
 
 def launch(kind: str, argv: list[str] | None, prog: str, description: str) -> int:
-    """Run a command on data of `kind`, ``coco`` or ``voc``; return 0. Raises ``UserError`` and ``RunFailed``."""
+    """Run a command on data of `kind`, ``coco`` or ``voc``; return 0. Other endings: ``benchmark.core.errors``."""
     config = parse(DetectionConfig, argv, prog, description)
     _silence()
     try:
@@ -17,21 +17,23 @@ def launch(kind: str, argv: list[str] | None, prog: str, description: str) -> in
     except ImportError as error:
         raise UserError(f"Detectron2 cannot be imported ({error}); run `make setup`, or see README, Install.") from None
     # Imported late so that --help and mistakes answer at once.
-    from pretrain.engine import processes as distributed
-    from transfer.detection import job
-    from transfer.detection.task import plan, prepare
+    from pretrain.engine.life import check, live
+    from pretrain.engine.processes import choose_device, is_main
+    from transfer.detection.listing import listing
+    from transfer.detection.plan import plan
+    from transfer.detection.recording import describe
+    from transfer.detection.run import prepare
+    from transfer.detection.work import evaluate_only, fine_tune
 
-    device = distributed.choose_device(config.device)
-    task = prepare(kind, config, device)
-    if config.dry_run:
-        if distributed.is_main():
-            print(plan(task))
+    if config.list:
+        print(listing())
         return 0
-    distributed.initialise(device)
-    try:
-        (job.evaluate_only if config.eval_only else job.fine_tune)(task)
-    finally:
-        distributed.shutdown()
+    run = prepare(kind, config, choose_device(config.device))
+    if not config.dry_run:
+        return live(run, evaluate_only if config.eval_only else fine_tune, describe)
+    check(run)
+    if is_main():
+        print(plan(run))
     return 0
 
 

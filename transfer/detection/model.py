@@ -1,7 +1,7 @@
 """The detector of a Detectron2 config, and the proof that its backbone is the file it was asked to load.
 
 Importing this module registers ``Res5ROIHeadsExtraNorm`` with Detectron2. Other code must build detectors by
-``build_detector``, so that the registration cannot be forgotten (pitfall 13).
+``build_detector``, so that the registration cannot be forgotten.
 """
 
 import hashlib
@@ -11,18 +11,23 @@ from typing import Any
 
 import numpy as np
 import torch
-from detectron2.checkpoint.c2_model_loading import align_and_update_state_dicts, convert_c2_detectron_names
+import torch.distributed as dist
+from detectron2.checkpoint.c2_model_loading import align_and_update_state_dicts
 from detectron2.config import CfgNode, configurable
+from detectron2.data import DatasetMapper
 from detectron2.layers import FrozenBatchNorm2d, ShapeSpec, get_norm
 from detectron2.layers.batch_norm import NaiveSyncBatchNorm
 from detectron2.modeling import build_model
 from detectron2.modeling.poolers import ROIPooler
 from detectron2.modeling.roi_heads import ROI_HEADS_REGISTRY, Res5ROIHeads
+from detectron2.solver import build_lr_scheduler, build_optimizer
 from torch import Tensor, nn
 
 from benchmark.core.errors import RunFailed, UserError
+from pretrain.engine.processes import world_size
+from transfer.checkpoints.backbone import Backbone, Detector
 
-CAFFE2 = "Caffe2"  # the author Detectron2 writes on files whose names it has to translate, such as MSRA's R-50.pkl
+TENSORS = (265, 100)  # of a ResNet-50 and a ResNet-18: each convolution has a norm of four tensors
 # Constants that older Detectron2 stored with the weights; every model makes its own.
 _RECOMPUTED = re.compile(r"pixel_(mean|std)$|anchor_generator\.|num_batches_tracked$")
 NORMS = (nn.modules.batchnorm._BatchNorm, FrozenBatchNorm2d, NaiveSyncBatchNorm, nn.GroupNorm, nn.LayerNorm)
@@ -55,14 +60,45 @@ def build_detector(cfg: CfgNode) -> nn.Module:
     Two parts get their inputs in float32 under autocast, because Detectron2 guards them against float16 alone. The
     pooler of regions casts boxes to its features' dtype, and bf16 keeps 8 bits of a coordinate (boxes move by up to
     2 px at COCO's sizes); naive SyncBN takes a variance as E[x^2] - E[x]^2, which bf16 turns into 0 or less.
+
+    On several processes the proposals fail on all of them or on none (``_fail_together``).
     """
     model = build_model(cfg)
+    if world_size() > 1:
+        _fail_together(model.proposal_generator)
     for module in model.modules():
         if isinstance(module, ROIPooler):
             module.register_forward_pre_hook(_float_features)
         elif isinstance(module, NaiveSyncBatchNorm):
             module.register_forward_pre_hook(_float_input)
     return model
+
+
+def _fail_together(proposal_generator: nn.Module) -> None:
+    """Let the search for regions raise ``FloatingPointError`` on every process when it does on one.
+
+    In training Detectron2 raises it where boxes or scores are not finite. A process that left the forward pass alone
+    would keep the others waiting for ever in the next norm that is synchronised: that of res5 or of the box head.
+    """
+    alone = proposal_generator.forward
+
+    def forward(*arguments: Any, **named: Any) -> Any:
+        failure, result = None, None
+        try:
+            result = alone(*arguments, **named)
+        except FloatingPointError as error:
+            failure = error
+        if proposal_generator.training:
+            device = next(proposal_generator.parameters()).device
+            failed = torch.tensor(int(failure is not None), device=device)
+            dist.all_reduce(failed)
+            if failed and failure is None:
+                failure = FloatingPointError("another process found boxes or scores that are not finite")
+        if failure is not None:
+            raise failure
+        return result
+
+    proposal_generator.forward = forward
 
 
 def _float_features(_: nn.Module, arguments: tuple) -> tuple:
@@ -74,11 +110,46 @@ def _float_input(_: nn.Module, arguments: tuple) -> tuple:
     return (arguments[0].float(),)
 
 
+def check_fits(cfg: CfgNode, weights: Backbone | Detector, word: str) -> None:
+    """Check, without memory for tensors, that a config builds a detector and that the weights have its shapes.
+
+    Args:
+        cfg: the effective config.
+        weights: a backbone to start from, or a whole detector to evaluate.
+        word: what ``--weights`` names, for messages.
+
+    Raises:
+        UserError: Detectron2 cannot build a detector, a mapper of images, an optimiser or a schedule from these
+            settings; or tensors of the weights are missing or have other shapes.
+    """
+    without_memory = cfg.clone()
+    without_memory.defrost()
+    without_memory.MODEL.DEVICE = "meta"
+    try:
+        with torch.device("meta"):
+            model = build_model(without_memory)
+        DatasetMapper(cfg, is_train=True)
+        build_lr_scheduler(cfg, build_optimizer(cfg, model))
+    except Exception as error:  # whatever Detectron2's constructors and asserts raise for values they cannot take
+        reason = " ".join(str(error).split())[:200] or type(error).__name__
+        raise UserError(f"Detectron2 cannot build a detector from these settings ({reason}); change them.") from None
+    if isinstance(weights, Detector):
+        check_detector(model, weights.checkpoint, word)
+    elif weights.checkpoint is not None:
+        given, held = _bare_tensors(weights.checkpoint), backbone_tensors(model)
+        wrong = [name for name, tensor in held.items() if name not in given or given[name].shape != tensor.shape]
+        if wrong or len(held) != len(given):
+            raise UserError(
+                f"the settings build another ResNet than that of {word}: {len(wrong)} of {len(held)} tensors differ "
+                f"({', '.join(wrong[:3]) or 'the file has more'}); leave MODEL.RESNETS as the protocol has it."
+            )
+
+
 def load_weights(model: nn.Module, checkpoint: dict[str, Any]) -> int:
-    """Load a converted checkpoint, or one of Detectron2's own, and prove that the backbone is now that file's.
+    """Load a converted checkpoint and prove that the backbone is now that file's.
 
     Names are matched by Detectron2's own heuristics (longest suffix), so that one file serves C4 and FPN. The file is
-    read before (``convert_checkpoint``, ``read_file``): Detectron2's reader unpickles ``.pkl`` without restriction.
+    read before (``resolve_weights``): Detectron2's reader unpickles ``.pkl`` without restriction.
 
     Args:
         model: from ``build_detector``, not wrapped in DDP.
@@ -91,19 +162,13 @@ def load_weights(model: nn.Module, checkpoint: dict[str, Any]) -> int:
         RunFailed: see ``prove_backbone``.
     """
     tensors = {name: torch.as_tensor(value) for name, value in checkpoint["model"].items()}
-    translate = checkpoint.get("__author__") == CAFFE2
-    matched = align_and_update_state_dicts(model.state_dict(), tensors, c2_conversion=translate)
+    matched = align_and_update_state_dicts(model.state_dict(), tensors, c2_conversion=False)
     model.load_state_dict({name: value for name, value in matched.items() if name in model.state_dict()}, strict=False)
     return prove_backbone(model, checkpoint)
 
 
-def load_whole_detector(model: nn.Module, checkpoint: dict[str, Any], path: str) -> None:
-    """Load every tensor of a detector from a file in Detectron2's format (``--eval-only``).
-
-    Args:
-        model: from ``build_detector``.
-        checkpoint: ``{"model": name -> tensor or array}``.
-        path: of the file, for messages.
+def check_detector(model: nn.Module, checkpoint: dict[str, Any], path: str) -> dict[str, Tensor]:
+    """Return the tensors of a whole detector in a file, after the check that they are exactly the model's.
 
     Raises:
         UserError: tensors of the model are missing, unexpected or of another shape; all kinds are listed.
@@ -122,45 +187,55 @@ def load_whole_detector(model: nn.Module, checkpoint: dict[str, Any], path: str)
         raise UserError(
             f"{path} is no detector of this protocol and data: {'; '.join(told)}; give the --protocol that trained it."
         )
-    model.load_state_dict(held | {name: value for name, value in given.items() if name in held})
+    return {name: value for name, value in given.items() if name in held}
+
+
+def load_whole_detector(model: nn.Module, checkpoint: dict[str, Any], path: str) -> None:
+    """Load every tensor of a detector from a file in Detectron2's format (``--eval-only``).
+
+    Args:
+        model: from ``build_detector``.
+        checkpoint: ``{"model": name -> tensor or array}``.
+        path: of the file, for messages.
+
+    Raises:
+        UserError: see ``check_detector``.
+    """
+    model.load_state_dict(model.state_dict() | check_detector(model, checkpoint, path))
 
 
 def prove_backbone(model: nn.Module, checkpoint: dict[str, Any]) -> int:
-    """Prove by SHA-256 fingerprints that every tensor of the model's ResNet-50 is the checkpoint's.
+    """Prove by SHA-256 fingerprints that every tensor of the model's ResNet is the checkpoint's.
 
-    Covers ``stem`` and ``res2`` to ``res5`` wherever the model keeps them (C4: res5 in ``roi_heads``). MSRA's files
-    hold no running statistics, because they are folded into weight and bias: there 159 tensors instead of 265.
+    Covers ``stem`` and ``res2`` to ``res5`` wherever the model keeps them (C4: res5 in ``roi_heads``).
 
     Args:
         model: a detector on any device, before its first step.
         checkpoint: what was loaded, as for ``load_weights``.
 
     Returns:
-        The number of tensors proven: 265, or 159 for MSRA's.
+        The number of tensors proven: 265 of a ResNet-50, 100 of a ResNet-18.
 
     Raises:
         RunFailed: a backbone tensor is not in the file or differs from it; the first names are listed.
     """
-    tensors = checkpoint["model"]
-    folded = checkpoint.get("__author__") == CAFFE2
-    if folded:
-        tensors, _ = convert_c2_detectron_names({name: torch.as_tensor(value) for name, value in tensors.items()})
-    expected = {_bare(name): torch.as_tensor(value) for name, value in tensors.items() if _bare(name)}
-    held = backbone_tensors(model)
-    if folded:
-        held = {name: tensor for name, tensor in held.items() if ".running_" not in name}
+    expected, held = _bare_tensors(checkpoint), backbone_tensors(model)
     unproven = [
         name
         for name, tensor in held.items()
         if name not in expected or fingerprint(tensor) != fingerprint(expected[name])
     ]
-    if unproven or len(held) != (159 if folded else 265):
+    if unproven or len(held) not in TENSORS:
         names = ", ".join(unproven[:5]) or "none of its own names"
         raise RunFailed(
             f"{len(held) - len(unproven)} of {len(held)} backbone tensors of the detector are the file's, not all of a "
-            f"ResNet-50's (others: {names}); training would start from other weights than asked, so it was stopped"
+            f"ResNet's (others: {names}); training would start from other weights than asked, so it was stopped"
         )
     return len(held)
+
+
+def _bare_tensors(checkpoint: dict[str, Any]) -> dict[str, Tensor]:
+    return {_bare(name): torch.as_tensor(value) for name, value in checkpoint["model"].items() if _bare(name)}
 
 
 def backbone_tensors(model: nn.Module) -> dict[str, Tensor]:

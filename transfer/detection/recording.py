@@ -1,42 +1,18 @@
-"""What a fine-tuning run found, for people and for the table: the summary on the screen and the RunRecord."""
+"""What a fine-tuning run found, for people and for the table: the summary on the screen and the record's fields."""
 
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-import torch
-
-from benchmark.core import provenance
-from benchmark.core.errors import RunFailed
-from benchmark.core.files import sha256_of
-from benchmark.core.folder import run_key
-from benchmark.core.options import to_dict
-from benchmark.records import RECORDS, RunRecord
-from pretrain.engine.processes import is_main, world_size
+from pretrain.engine.life import Outcome
+from pretrain.engine.tensor_hash import tensors_sha256
+from transfer.checkpoints.backbone import Backbone
 from transfer.checkpoints.sources import record_of
-from transfer.detection.task import Task
+from transfer.detection.run import DetectionRun
 
 
-@dataclass(frozen=True)
-class Outcome:
-    """What a run found: metrics by task, wall seconds of all parts, and details for the record."""
-
-    metrics: dict[str, dict[str, float | None]]
-    seconds: float
-    details: dict[str, Any]
-
-
-class DetectionDiverged(RunFailed):
-    """A loss or a weight is no longer a number, on every process alike; see ``Outcome`` for seconds and details."""
-
-    def __init__(self, reason: str, seconds: float = 0.0, **details: Any):
-        super().__init__(reason)
-        self.seconds, self.details = seconds, details
-
-
-def summary(task: Task, metrics: dict[str, dict[str, float | None]]) -> str:
+def results_in_short(run: DetectionRun, metrics: dict[str, dict[str, float | None]]) -> str:
     """Return AP, AP50 and AP75 of box and mask as one line a task; what is missing is a dash."""
-    lines = [f"{task.method} on {task.data.name}, {task.protocol.name}:"]
+    subject = run.subject
+    lines = [f"{subject.method} on {subject.data.name}, {subject.protocol.name}:"]
     for name, values in metrics.items():
         shown = [
             f"{key} {'-' if values.get(key) is None else format(values[key], '.2f')}" for key in ("AP", "AP50", "AP75")
@@ -45,68 +21,91 @@ def summary(task: Task, metrics: dict[str, dict[str, float | None]]) -> str:
     return "\n".join(lines)
 
 
-def record(
-    task: Task, status: str, metrics: dict[str, dict[str, float | None]], found: Any, grid: dict[str, Any]
-) -> Path | None:
-    """Write the RunRecord and return its path; `found` is an Outcome or the error.
+def sweep_details(lr: float, grid: dict[str, Any]) -> dict[str, Any]:
+    """Return what a record says of a sweep: the chosen learning rate and the grid."""
+    return {"lr": lr, "lr_chosen_by": "sweep", "sweep": grid}
 
-    What all processes know is written by the main one. A failure of one process is written by that one.
-    """
-    shared = not isinstance(found, RunFailed) or isinstance(found, DetectionDiverged)
-    if shared and not is_main():
-        return None
-    config, start, cfg = task.config, task.initialisation, task.protocol.cfg
-    details = {
-        **getattr(found, "details", {}),
-        "family": start.family,
-        "layout": start.layout,
-        "lr": cfg.SOLVER.BASE_LR,
-        "lr_chosen_by": task.protocol.lr_chosen_by,
-        "norm": task.protocol.norm,
-        "ims_per_batch": cfg.SOLVER.IMS_PER_BATCH,
-        "arithmetic": list(task.protocol.arithmetic),
-        "max_iter": cfg.SOLVER.MAX_ITER,
-        "epochs_over_data": cfg.SOLVER.MAX_ITER * cfg.SOLVER.IMS_PER_BATCH / task.data.train_images,
-        "precision": "bf16" if cfg.SOLVER.AMP.ENABLED else "fp32",
-        "evaluator": config.evaluator,
-        "train_images": task.data.train_images,
-        "test_images": task.data.test_images,
-        "data_fingerprint": task.data.fingerprint,
-        "fraction": task.data.fraction,
-    }
-    if start.zoo is not None:
-        details["zoo"] = start.zoo
-    if task.data.image_ids is not None:
-        details["image_ids"] = list(task.data.image_ids)
-    if grid:
-        details["sweep"] = grid
-    if isinstance(found, RunFailed):
-        details["reason"] = str(found)
-    made = RunRecord(
-        id=f"{task.data.task}-{run_key(task.identity)}",
-        kind="detection",
-        status=status,
-        method=task.method,
-        epochs=start.epoch,
+
+def describe(run: DetectionRun, outcome: Outcome) -> dict[str, Any]:
+    """Return the fields of the record that belong to fine-tuning and to evaluation."""
+    if run.config.eval_only:
+        return _of_an_evaluation(run, outcome)
+    return _of_weights(run) | _of_protocol(run) | {"details": _details(run) | outcome.details}
+
+
+def _of_weights(run: DetectionRun) -> dict[str, Any]:
+    start = run.subject.weights
+    return {
+        "method": run.subject.method,
+        "epochs": start.epoch,
         **record_of(start),
-        total_epochs=start.total_epochs,
-        branch=start.branch,
-        file_sha256=start.sha256,
-        protocol=task.protocol.name,
-        protocol_hash=task.protocol.hash,
-        data=task.data.name,
-        overrides=task.protocol.overrides,
-        seed=config.seed,
-        metrics=metrics,
-        duration_seconds=getattr(found, "seconds", 0.0),
-        hardware=_hardware(task.device),
-        config_hash=sha256_of(to_dict(config)),
-        config=to_dict(config),
-        details=details,
-    )
-    return made.write(config.records or RECORDS)
+        "total_epochs": start.total_epochs,
+        "branch": start.branch,
+        "pretrain_seed": start.seed,
+        "weights_sha256": tensors_sha256(start.tensors) if isinstance(start, Backbone) and start.tensors else None,
+        "file_sha256": start.sha256,
+    }
 
 
-def _hardware(device: torch.device) -> dict[str, Any]:
-    name = torch.cuda.get_device_name(device) if device.type == "cuda" else None
-    return provenance.hardware(device.type, name, world_size())
+def _of_protocol(run: DetectionRun) -> dict[str, Any]:
+    protocol = run.subject.protocol
+    return {
+        "protocol": protocol.name,
+        "protocol_hash": protocol.hash,
+        "data": run.subject.data.name,
+        "overrides": protocol.overrides,
+    }
+
+
+def _details(run: DetectionRun) -> dict[str, Any]:
+    subject, cfg = run.subject, run.subject.protocol.cfg
+    details = {
+        "family": subject.weights.family,
+        "layout": subject.weights.layout,
+        "lr": cfg.SOLVER.BASE_LR,
+        "lr_chosen_by": subject.protocol.lr_chosen_by,
+        "norm": subject.protocol.norm,
+        "ims_per_batch": cfg.SOLVER.IMS_PER_BATCH,
+        "arithmetic": list(subject.protocol.arithmetic),
+        "max_iter": cfg.SOLVER.MAX_ITER,
+        "precision": "bf16" if cfg.SOLVER.AMP.ENABLED else "fp32",
+        "evaluator": run.config.evaluator,
+        "test_images": subject.data.test_images,
+        "data_fingerprint": subject.data.fingerprint,
+        "fraction": subject.data.fraction,
+    }
+    if subject.data.train_images:
+        seen = cfg.SOLVER.MAX_ITER * cfg.SOLVER.IMS_PER_BATCH
+        details |= {"epochs_over_data": seen / subject.data.train_images, "train_images": subject.data.train_images}
+    if subject.weights.zoo is not None:
+        details["zoo"] = subject.weights.zoo
+    if subject.data.image_ids is not None:
+        details["image_ids"] = list(subject.data.image_ids)
+    return details
+
+
+def of_the_run(run: DetectionRun) -> dict[str, Any]:
+    """Return what a saved detector keeps of its run, so that a later evaluation can take the run's place in a table."""
+    fields = {"id": run.id, "seed": run.config.seed, "config": {}, **_of_weights(run), **_of_protocol(run)}
+    return fields | {"details": _details(run)}
+
+
+def _of_an_evaluation(run: DetectionRun, outcome: Outcome) -> dict[str, Any]:
+    """Return the fields of the record of ``--eval-only --record``.
+
+    A detector of ours keeps what its run was: the new figures take the place of that run's, under its id, and do not
+    count as one more repeat. Of any other detector nothing is known but what its file says: kind ``imported``.
+    """
+    kept = run.subject.weights.checkpoint.get("run")
+    details = outcome.details | {"evaluated_only": True, "test_images": run.subject.data.test_images}
+    details |= {"evaluator": run.config.evaluator, "data_fingerprint": run.subject.data.fingerprint}
+    if kept is not None:
+        return kept | {"details": kept["details"] | details}
+    return {
+        **_of_weights(run),
+        **_of_protocol(run),
+        "kind": "imported",
+        "seed": None,
+        "duration_seconds": None,
+        "details": details | {"norm": run.subject.protocol.norm},
+    }

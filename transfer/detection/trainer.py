@@ -1,51 +1,49 @@
-"""The fine-tuning loop of a detector: Detectron2's TrainerBase, optimiser and schedule.
+"""The fine-tuning loop of a detector: the engine's training loop with Detectron2's optimiser and schedule.
 
 One iteration: seed -> batch -> losses -> backward -> step -> schedule. Killed at any moment, a run on one CPU process
 resumes to bit-identical weights: order and augmentation are functions of (seed, position), and the random numbers of
 an iteration (which anchors and proposals are sampled) of (seed, iteration, process).
 """
 
+import copy
 from contextlib import nullcontext
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 import torch.distributed as dist
 from detectron2.config import CfgNode
-from detectron2.engine import TrainerBase, create_ddp_model
+from detectron2.engine import create_ddp_model
 from detectron2.solver import build_lr_scheduler, build_optimizer
 from detectron2.utils.events import EventStorage
 from fvcore.nn.precise_bn import get_bn_modules, update_bn_stats
 from torch import nn
 
-from benchmark.core.errors import RunFailed, UserError
-from benchmark.core.files import write_with
 from benchmark.core.progress import progress
 from pretrain.engine.failures import Diverged
+from pretrain.engine.loop import TrainingLoop
 from pretrain.engine.processes import is_main, rank, world_size
 from transfer.detection.batches import STATISTICS, training_dicts, training_loader
 from transfer.protocols.settings import honoured_value
 
-FORMAT_VERSION = 1
-LAST = "checkpoint.pth"
-KEYS = {"model", "optimizer", "scheduler", "iteration", "seconds", "format_version"}
+SHORT = {"loss_cls": "cls", "loss_box_reg": "box", "loss_mask": "mask"}  # names on the progress bar
 
 
-class DetectionTrainer(TrainerBase):
+class DetectionTrainer(TrainingLoop):
     """Fine-tunes a detector; ``losses`` holds the last step's losses, averaged over processes.
 
     Args:
         cfg: the effective, frozen Detectron2 config.
         model: from ``build_detector`` with its weights loaded; in train mode from here on.
         seed: of order, augmentation and sampling.
+        log_every: iterations from one logged step to the next.
     """
 
-    def __init__(self, cfg: CfgNode, model: nn.Module, seed: int):
-        super().__init__()
+    def __init__(self, cfg: CfgNode, model: nn.Module, seed: int, log_every: int = 20):
+        super().__init__(cfg.SOLVER.MAX_ITER, log_every, cfg.SOLVER.IMS_PER_BATCH)
         self.cfg, self.model, self.seed = cfg, model.train(), seed
-        self.max_iter = cfg.SOLVER.MAX_ITER
         self.optimiser = build_optimizer(cfg, model)
+        self.settings = copy.deepcopy(self.optimiser.state_dict()["param_groups"])  # see checkpoint.check_optimiser
         self.scheduler = build_lr_scheduler(cfg, self.optimiser)
         self.device = torch.device(cfg.MODEL.DEVICE)
         torch.backends.cudnn.benchmark = cfg.CUDNN_BENCHMARK
@@ -54,6 +52,7 @@ class DetectionTrainer(TrainerBase):
         self.dicts = training_dicts(cfg)
         self.wrapped = self._wrapped()
         self.losses: dict[str, float] = {}
+        self.lr = self._next_lr
         self._batches: Any = None
 
     def _wrapped(self) -> nn.Module:
@@ -63,7 +62,7 @@ class DetectionTrainer(TrainerBase):
         return create_ddp_model(self.model, broadcast_buffers=False, device_ids=devices)
 
     @property
-    def lr(self) -> float:
+    def _next_lr(self) -> float:
         """Learning rate of the next step (of the weights; biases may have a factor of their own)."""
         return float(self.optimiser.param_groups[0]["lr"])
 
@@ -85,6 +84,7 @@ class DetectionTrainer(TrainerBase):
     def run_step(self) -> None:
         """Take one step. Raises ``Diverged``, on every process alike, when a loss is not finite."""
         torch.manual_seed(_number(self.seed, self.iter, rank()))
+        self.lr = self._next_lr
         batch = next(self._batches)
         try:
             with self.autocast():
@@ -93,12 +93,21 @@ class DetectionTrainer(TrainerBase):
         except FloatingPointError:  # Detectron2's proposals found infinite or missing numbers
             total = torch.tensor(float("nan"), device=self.device)
         if not self._finite_everywhere(total.detach()):
-            raise Diverged("loss", self.iter + 1, self.lr)
+            raise Diverged("loss", self.iteration, self.lr)
         self.losses = self._averaged(losses)
         self.optimiser.zero_grad(set_to_none=True)
         total.backward()
         self.optimiser.step()
         self.scheduler.step()
+
+    def scalars(self) -> dict[str, float]:
+        """Return what metrics.json keeps of the last step, under Detectron2's names."""
+        return {"total_loss": self.loss, **self.losses, "lr": self.lr}
+
+    def shown(self) -> dict[str, str]:
+        """Return what the progress bar shows of the last step."""
+        parts = {short: f"{self.losses[name]:.2f}" for name, short in SHORT.items() if name in self.losses}
+        return {"loss": f"{self.loss:.3f}", "lr": f"{self.lr:.3g}", **parts}
 
     def autocast(self) -> Any:
         """Return bf16 autocast where the protocol says so (``SOLVER.AMP.ENABLED``)."""
@@ -130,54 +139,36 @@ class DetectionTrainer(TrainerBase):
     def compute_precise_statistics(self, iterations: int) -> None:
         """Replace running by true averages of the batch statistics over `iterations` batches of training images.
 
-        Statistics are those of this process's batches (fvcore's PreciseBN does not join processes, pitfall 24); the
-        file that rank 0 writes afterwards is what is evaluated. A model without batch norm in training is left alone.
+        Statistics are those of this process's batches (fvcore's PreciseBN does not join processes); the file that
+        rank 0 writes afterwards is what is evaluated. A model without batch norm in training is left alone.
+
+        Raises ``Diverged``, on every process alike, when the detector meets numbers that are not finite.
         """
         if not get_bn_modules(self.model):
             return
         torch.manual_seed(_number(self.seed, self.max_iter, rank()))
         batches = self._loader(0, iterations, purpose=STATISTICS)
         shown = progress(batches, "precise batch norm", "it", total=iterations, disable=not is_main())
-        with EventStorage(), torch.no_grad(), self.autocast():
-            update_bn_stats(self.model.train(), shown, iterations)
-
-    def save(self, path: Path, seconds: float) -> None:
-        """Write a checkpoint after a completed step, atomically. `seconds`: time spent on the run so far."""
-        content = {
-            "model": self.model.state_dict(),
-            "optimizer": self.optimiser.state_dict(),
-            "scheduler": self.scheduler.state_dict(),
-            "iteration": self.iter + 1,
-            "seconds": seconds,
-            "format_version": FORMAT_VERSION,
-        }
-        write_tensors(path, content)
-
-    def load(self, path: Path) -> tuple[int, float]:
-        """Take over a checkpoint; return the iteration to go on with and the seconds spent before.
-
-        Raises ``UserError`` for a damaged file.
-        """
         try:
-            content = torch.load(path, map_location="cpu", weights_only=True)
-        except Exception as error:  # damaged files raise half a dozen kinds
-            reason = " ".join(str(error).split())[:120]
-            raise UserError(f"{path} is damaged ({reason}); remove it to begin the run again.") from None
-        if not isinstance(content, dict) or not content.keys() >= KEYS or content["format_version"] != FORMAT_VERSION:
-            raise UserError(f"{path} is no checkpoint of this version; remove it to begin the run again.")
+            with EventStorage(), torch.no_grad(), self.autocast():
+                update_bn_stats(self.model.train(), shown, iterations)
+            finite = self.is_finite()
+        except FloatingPointError:  # raised on every process together, see model.py
+            finite = False
+        if not finite:
+            raise Diverged("statistics of batch norm", self.max_iter, self.lr)
+
+    def state(self) -> dict[str, Any]:
+        """Return what a checkpoint holds after a completed step."""
+        parts = {"model": self.model, "optimizer": self.optimiser, "scheduler": self.scheduler}
+        return {**super().state(), **{name: part.state_dict() for name, part in parts.items()}}
+
+    def load_state(self, content: dict[str, Any]) -> int:
+        """Take over what ``state`` returned; return the iteration to go on with."""
         self.model.load_state_dict(content["model"])
         self.optimiser.load_state_dict(content["optimizer"])
         self.scheduler.load_state_dict(content["scheduler"])
-        return int(content["iteration"]), float(content["seconds"])
-
-
-def write_tensors(path: Path, content: dict[str, Any]) -> None:
-    """Write a torch file atomically. Raises ``RunFailed`` when there is no room or no right to."""
-    try:
-        write_with(path, lambda file: torch.save(content, file))
-    except (OSError, RuntimeError) as error:  # torch's zip writer turns a full disk into a RuntimeError
-        reason = getattr(error, "strerror", None) or " ".join(str(error).split())[:100]
-        raise RunFailed(f"{path} cannot be written ({reason}); free some space and repeat the command") from None
+        return super().load_state(content)
 
 
 def _number(*key: int) -> int:

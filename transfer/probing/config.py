@@ -1,11 +1,10 @@
 """ClassifyConfig: every option of the classification protocol. Imports no torch."""
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
-from benchmark.core.errors import UserError
-from benchmark.core.options import check_choices, option, to_dict
-from benchmark.core.value_types import PathText
+from benchmark.core.options import check_values, option, to_dict
+from benchmark.core.value_types import Count, CountOrZero, PathText, PositiveFloat, Seed, Workers
 
 # What may differ between two calls of one run: where it runs, not what it computes.
 NOT_IDENTITY = ("output", "records", "features", "dry_run", "workers", "device", "data", "weights", "trust")
@@ -24,57 +23,48 @@ class ClassifyConfig:
         "benchmark/zoo.py lists them), 'hf:OWNER/NAME[/FILE]', 'https://...', 'torchvision:IMAGENET1K_V2'",
         group="Weights",
     )
-    branch: str = option("online", "branch of a checkpoint", group="Weights", choices=("online", "momentum"))
-    arch: str = option("resnet50", "encoder of 'random'", group="Weights", choices=("resnet18", "resnet50"))
+    branch: Literal["online", "momentum"] = option("online", "branch of a checkpoint", group="Weights")
+    arch: Literal["resnet18", "resnet50"] = option("resnet50", "encoder of 'random'", group="Weights")
     layout: str | None = option(None, "layout of a foreign checkpoint; default: recognised", group="Weights")
     trust: bool = option(False, "load a foreign checkpoint although that may execute code in it", group="Weights")
 
     method: str | None = option(
         None, "pre-training method of a file that does not say it; recorded as stated by you", group="Weights"
     )
-    epochs_stated: int | None = option(
+    epochs_stated: CountOrZero | None = option(
         None, "epochs of pre-training of a file that does not say them; recorded as stated by you", group="Weights"
     )
 
     data: PathText | None = option(
         None, "folder with train/ and validation/ (or val/, test/) of class folders; default embedded", group="Data"
     )
-    image_size: int | None = option(
+    image_size: Count | None = option(
         None, "side of the centre crop, in px; default 224, for the embedded photographs 64", group="Data"
     )
-    forward_batch: int = option(128, "images in a forward pass", group="Data")
-    workers: int = option(2, "processes that read images; 0: none", group="Data")
+    forward_batch: Count = option(128, "images in a forward pass", group="Data")
+    workers: Workers = option(2, "processes that read images; 0: none", group="Data")
 
-    epochs: int = option(100, "passes of the linear probe over the training features", group="Protocol")
-    batch_size: int = option(4096, "of the linear probe; at most all training images", group="Protocol")
-    lr: float = option(0.03, "of the linear probe for a batch of 256; times batch / 256 in use", group="Protocol")
-    optimizer: str = option(
-        "auto",
-        "of the linear probe; auto: LARS from 10,000 steps on",
-        group="Protocol",
-        choices=("auto", "lars", "sgd"),
+    epochs: Count = option(100, "passes of the linear probe over the training features", group="Protocol")
+    batch_size: Count = option(4096, "of the linear probe; at most all training images", group="Protocol")
+    lr: PositiveFloat = option(
+        0.03, "of the linear probe for a batch of 256; times batch / 256 in use", group="Protocol"
     )
-    neighbours: int = option(20, "k of k-NN", group="Protocol")
-    temperature: float = option(0.07, "of k-NN's votes, exp(cosine / temperature)", group="Protocol")
+    optimizer: Literal["auto", "lars", "sgd"] = option(
+        "auto", "of the linear probe; auto: LARS from 10,000 steps on", group="Protocol"
+    )
+    neighbours: Count = option(20, "k of k-NN", group="Protocol")
+    temperature: PositiveFloat = option(0.07, "of k-NN's votes, exp(cosine / temperature)", group="Protocol")
 
-    device: str = option("auto", "where to compute", group="Run", choices=("auto", "cpu", "cuda"))
-    precision: str = option("fp32", "of the encoder", group="Run", choices=("fp32", "bf16"))
-    seed: int = option(0, "of the untrained encoder and of the probe", group="Run")
+    device: Literal["auto", "cpu", "cuda"] = option("auto", "where to compute", group="Run")
+    precision: Literal["fp32", "bf16"] = option("fp32", "of the encoder", group="Run")
+    seed: Seed = option(0, "of the untrained encoder and of the probe", group="Run")
     output: PathText | None = option(None, "folder of the run; default results/runs/classify-<key>", group="Run")
     records: PathText | None = option(None, "folder of records; default results/records", group="Run")
     features: PathText | None = option(None, "folder in which features are kept; default results/features", group="Run")
     dry_run: bool = option(False, "print the plan and stop", group="Run")
 
     def __post_init__(self) -> None:
-        check_choices(self)
-        for name in ("image_size", "forward_batch", "epochs", "batch_size", "lr", "neighbours", "temperature"):
-            value = getattr(self, name)
-            if value is not None and not 0 < value < float("inf"):
-                raise UserError(f"--{name.replace('_', '-')} is {value}; it must be above 0.")
-        for name in ("workers", "seed", "epochs_stated"):
-            value = getattr(self, name)
-            if value is not None and value < 0:
-                raise UserError(f"--{name.replace('_', '-')} is {value}; it must be 0 or more.")
+        check_values(self)
 
     @property
     def size(self) -> int:

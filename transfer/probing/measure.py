@@ -6,19 +6,19 @@ from torch import Tensor
 from pretrain.diagnostics.spectrum import effective_rank, intra_class_effective_rank
 from transfer.probing.features import Features
 from transfer.probing.probe import linear_probe, nearest_neighbours
-from transfer.probing.task import ProbeTask
+from transfer.probing.run import ProbeRun, settings_of
 
 RANK_SAMPLES, RANK_SAMPLES_OF_A_CLASS = 2048, 128
 
 
-def measure(task: ProbeTask, train: Features, test: Features, device: torch.device) -> dict[str, dict[str, float]]:
+def measure(run: ProbeRun, train: Features, test: Features) -> dict[str, dict[str, float]]:
     """Return the metrics: ``linear`` and ``knn`` in percent, ``features`` with effective ranks of the training images.
 
     Effective ranks by the covariance definition and by singular values, of at most 2,048 training images evenly
     spaced; inside classes of at most 128 images each. ``samples`` and ``samples_of_a_class`` say how many there were.
     """
-    config, classes = task.config, len(task.classes)
-    linear = linear_probe(train.pair(), test.pair(), classes, task.settings, config.seed, device)
+    config, classes, device = run.config, len(run.subject.classes), run.device
+    linear = linear_probe(train.pair(), test.pair(), classes, settings_of(config), config.seed, device)
     knn = nearest_neighbours(train.pair(), test.pair(), classes, config.neighbours, config.temperature, device)
     return {"linear": linear, "knn": knn, "features": feature_metrics(*train.pair())}
 

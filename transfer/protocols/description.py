@@ -3,9 +3,11 @@
 from operator import attrgetter
 from typing import TYPE_CHECKING
 
-from detectron2.config import CfgNode
+from detectron2.config import CfgNode, get_cfg
 
 from transfer.protocols.batch_rule import numbers
+from transfer.protocols.files import file_of, merge_file
+from transfer.protocols.names import PROTOCOLS
 from transfer.protocols.norms import NORM_OF
 from transfer.protocols.resolve import Protocol
 
@@ -13,14 +15,15 @@ if TYPE_CHECKING:
     from transfer.datasets.dataset import DetectionData
 
 
-def describe(protocol: Protocol, data: "DetectionData") -> str:
+MANY_EPOCHS = 100  # several times the longest of the protocols; training from scratch takes this many
+USUAL_EPOCHS = 25  # of a 2x schedule on COCO
+
+
+def describe_protocol(protocol: Protocol, data: "DetectionData") -> str:
     """Return what a run will do, a line each: protocol, norm, detector, batch, lr, iterations, sizes, tests."""
     cfg = protocol.cfg
-    changed = ", ".join(f"{key} {value}" for key, value in protocol.overrides.items()) or "nothing"
     lines = {
-        "protocol": f"{protocol.name} ({protocol.task.upper()}), settings {protocol.hash[:12]}",
-        "changed": changed,
-        "detector": _detector(cfg),
+        **_head(protocol),
         "norm": _norms(cfg),
         "batch": f"{cfg.SOLVER.IMS_PER_BATCH} images, {'bf16 autocast' if cfg.SOLVER.AMP.ENABLED else 'fp32'}",
         "lr": f"{cfg.SOLVER.BASE_LR:g}, chosen by the {protocol.lr_chosen_by}; {_decay(cfg)}",
@@ -29,6 +32,49 @@ def describe(protocol: Protocol, data: "DetectionData") -> str:
         "sizes": _sizes(cfg),
         "tests": _tests(cfg, data.test_images),
     }
+    return _as_lines(lines)
+
+
+def describe_test(protocol: Protocol, data: "DetectionData") -> str:
+    """Return what an evaluation without training will do, a line each: protocol, detector, tests."""
+    return _as_lines({**_head(protocol), "tests": _tests(protocol.cfg, data.test_images)})
+
+
+def in_short(name: str) -> str:
+    """Return a protocol of ``PROTOCOLS`` in one line: detector, iterations, batch, learning rate."""
+    cfg = get_cfg()
+    merge_file(cfg, file_of(name))
+    solver, detector = cfg.SOLVER, _detector(cfg).rpartition(", FREEZE_AT")[0]
+    schedule = f"{solver.MAX_ITER:,} x {solver.IMS_PER_BATCH} images, lr {solver.BASE_LR:g}"
+    return f"{PROTOCOLS[name].upper()}: {detector}; {schedule}"
+
+
+def warnings_about(protocol: Protocol, data: "DetectionData") -> list[str]:
+    """Return what a user should think about before training, a sentence each; nothing for the embedded set."""
+    solver, found = protocol.cfg.SOLVER, []
+    epochs = solver.MAX_ITER * solver.IMS_PER_BATCH / data.train_images
+    if epochs > MANY_EPOCHS and data.name != "embedded":
+        usual = max(1, round(USUAL_EPOCHS * data.train_images / solver.IMS_PER_BATCH))
+        found.append(
+            f"{solver.MAX_ITER:,} iterations are {epochs:,.0f} epochs over {data.train_images:,} images; a 2x schedule "
+            f"on COCO has {USUAL_EPOCHS}, which would be SOLVER.MAX_ITER {usual:,} here (with SOLVER.STEPS and "
+            "SOLVER.WARMUP_ITERS to suit)"
+        )
+    if protocol.cfg.TEST.DETECTIONS_PER_IMAGE > 100 and protocol.task == "coco":
+        found.append("TEST.DETECTIONS_PER_IMAGE is above 100, and COCO's evaluation counts the best 100 of an image")
+    return found
+
+
+def _head(protocol: Protocol) -> dict[str, str]:
+    changed = ", ".join(f"{key} {value}" for key, value in protocol.overrides.items()) or "nothing"
+    return {
+        "protocol": f"{protocol.name} ({protocol.task.upper()}), settings {protocol.hash[:12]}",
+        "changed": changed,
+        "detector": _detector(protocol.cfg),
+    }
+
+
+def _as_lines(lines: dict[str, str]) -> str:
     return "\n".join(f"{name:<11} {text}" for name, text in lines.items())
 
 

@@ -60,6 +60,7 @@ def resolve_protocol(
     *,
     family: str,
     convention: InputConvention,
+    arch: str = "resnet50",
     world_size: int = 1,
     device: str = "cpu",
     ims_per_batch: int | None = None,
@@ -79,6 +80,7 @@ def resolve_protocol(
 
     Args:
         name: one of ``PROTOCOLS`` or the path of a YAML file, such as a config written beside a run's outputs.
+        arch: of the weights; ``resnet18`` puts that network into an FPN protocol in place of the ResNet-50.
         family, convention: of the weights, see ``backbone.Provenance``.
         world_size: processes that train together.
         device: ``cpu`` or ``cuda``.
@@ -99,6 +101,7 @@ def resolve_protocol(
     check_refused(cfg, f"the protocol {name}")
     task = _task_of(name, cfg, data)
     convention.apply(cfg)
+    _set_arch(cfg, arch, name)
     _set_run(cfg, data, device=device, seed=seed, workers=workers, output=output)
     arithmetic = rescale_batch(cfg, ims_per_batch)
     if lr is not None:
@@ -125,6 +128,18 @@ def _task_of(name: str, cfg: CfgNode, data: "DetectionData | None") -> str:
     if data and data.task != task:
         raise UserError(f"protocol {name} is for {task.upper()} data; start it by transfer/{task}.py.")
     return task
+
+
+def _set_arch(cfg: CfgNode, arch: str, name: str) -> None:
+    """Set the depth of the weights' network. Raises ``UserError`` where Detectron2 cannot build that detector."""
+    if arch == "resnet50":
+        return
+    if arch != "resnet18" or "fpn" not in cfg.MODEL.BACKBONE.NAME:
+        raise UserError(
+            f"the weights are those of a {arch}, and protocol {name} takes a ResNet-50; an FPN protocol takes a "
+            "ResNet-18 as well."
+        )
+    cfg.MODEL.RESNETS.DEPTH, cfg.MODEL.RESNETS.RES2_OUT_CHANNELS = 18, 64
 
 
 def _set_run(cfg: CfgNode, data: "DetectionData | None", *, device: str, seed: int, workers: int, output: str) -> None:

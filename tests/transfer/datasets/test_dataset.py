@@ -6,12 +6,14 @@ import json
 import math
 import shutil
 
+import numpy as np
 import pytest
 from detectron2.config import get_cfg
 from detectron2.data import DatasetCatalog, DatasetMapper, MetadataCatalog, get_detection_dataset_dicts
 from detectron2.data.datasets.pascal_voc import CLASS_NAMES as VOC_CLASSES
 from detectron2.evaluation import PascalVOCDetectionEvaluator
 from detectron2.structures import Boxes, Instances
+from pycocotools import mask as coco_mask
 from pycocotools.coco import COCO
 from torch import tensor
 
@@ -19,6 +21,7 @@ from benchmark.core.errors import UserError
 from benchmark.core.folder import ROOT
 from benchmark.embedded import composer
 from transfer.datasets import dataset as datasets
+from transfer.datasets.coco_checks import run_lengths
 from transfer.datasets.dataset import open_data
 
 COCO600 = ROOT.parent / "shared" / "data" / "coco600"
@@ -386,6 +389,23 @@ BAD_ANNOTATIONS = {
     "image": ({"image_id": 99}, "belongs to image 99, which is not in 'images'"),
     "image of lists": ({"image_id": [1]}, "wrong type"),
     "text id": ({"id": "seven"}, "id that is no whole number"),
+    "far polygon": ({"segmentation": [[*TRIANGLE[:5], 1e300]]}, "a coordinate lies far outside its image"),
+    "far below": ({"segmentation": [[-1e9, *TRIANGLE[1:]]]}, "a coordinate lies far outside its image"),
+    "far box": ({"bbox": [5, 5, 3, 1e300]}, "far outside its image"),
+    "negative area": ({"area": -1.0}, "area -1.0, which must be 0 or more"),
+    "crowd as text": ({"iscrowd": "1"}, "iscrowd '1', which must be the number 0 or 1"),
+    "crowd of two": ({"iscrowd": 2}, "iscrowd 2"),
+    "large id": ({"id": 10**30}, "no whole number between"),
+    "nan id": ({"id": math.nan}, "no whole number between"),
+    "nan image": ({"image_id": math.nan}, "belongs to image nan"),
+    "image as number": ({"image_id": 2.0}, "wrong type"),
+    "category as bool": ({"category_id": 5.0}, "wrong type"),
+    "cut run length": ({"segmentation": {"size": [10, 12], "counts": "`"}}, "cannot be decoded"),
+    "no run length": ({"segmentation": {"size": [10, 12], "counts": "PPPP yyyy"}}, "cannot be decoded"),
+    "long run length": ({"segmentation": {"size": [10, 12], "counts": "oooooooooooo0"}}, "cannot be decoded"),
+    "other run length": ({"segmentation": {"size": [10, 12], "counts": "Q2h1"}}, "do not add up"),
+    "negative run": ({"segmentation": {"size": [10, 12], "counts": [130, -10]}}, "do not add up"),
+    "run of text": ({"segmentation": {"size": [10, 12], "counts": [60.0, 60]}}, "do not add up"),
     "ignore": ({"ignore": 1}, "'ignore', which Detectron2 does not know"),
 }
 
@@ -418,6 +438,47 @@ def test_boxes_without_height_are_dropped_by_detectron2(composed, tmp_path):
     cfg = get_cfg()
     cfg.INPUT.MASK_FORMAT, cfg.MODEL.MASK_ON = "bitmask", True
     assert len(DatasetMapper(cfg, is_train=True)(entry)["instances"]) == objects - 1
+
+
+def test_run_lengths_are_decoded_as_pycocotools_does():
+    rng = np.random.default_rng(0)
+    for height, width in ((1, 1), (7, 5), (64, 48), (3, 400)):
+        for share in (0.0, 0.02, 0.5, 1.0):
+            mask = np.asfortranarray((rng.random((height, width)) < share).astype(np.uint8))
+            text = coco_mask.encode(mask)["counts"].decode()
+            changes = np.flatnonzero(np.diff(mask.flatten("F")))
+            expected = np.diff([-1, *changes, mask.size - 1]).tolist()
+            expected = [0, *expected] if mask.flatten("F")[0] else expected
+            assert run_lengths(text) == expected
+
+
+@pytest.mark.parametrize("edit", [{"id": 10**30}, {"height": 10**9}, {"id": math.nan}, {"width": 2.5}])
+@pytest.mark.parametrize("split", ["train", "val"])
+def test_images_that_no_evaluator_takes(edit, split, coco_root):
+    change(coco_root, lambda content: content["images"][1].update(edit), split)
+    assert "whole number" in refusal("coco", coco_root)
+
+
+def test_the_test_split_alone(coco_root, voc_root, composed):
+    """An evaluation needs neither the training annotations nor the training images."""
+    whole = open_data("coco", composed["coco"])
+    shutil.rmtree(coco_root / "train2017")
+    coco_file(coco_root).unlink()
+    alone = open_data("coco", coco_root, test_only=True)
+    assert (alone.train, alone.train_images, alone.test_images) == ((), 0, 2)
+    assert alone.class_names == ("dog", "cat")
+    assert sorted(as_coco(alone).getImgIds()) == [1, 2]
+    assert open_data("coco", composed["coco"], test_only=True).ground_truth() == whole.ground_truth()
+    change(coco_root, lambda content: content["annotations"][0].update(iscrowd="0"), "val")
+    assert "iscrowd" in refusal("coco", coco_root, test_only=True)
+
+    shutil.rmtree(voc_root / "VOC2012")
+    (voc_root / "VOC2007/ImageSets/Main/trainval.txt").unlink()
+    alone = open_data("voc", voc_root, test_only=True)
+    assert (alone.train, alone.test_images, alone.class_names) == ((), 3, VOC_CLASSES)
+    told = open_data("voc", voc_root, test_only=True, classes=("bird", "cat"))
+    assert told.class_names == ("bird", "cat")
+    assert open_data("voc", voc_root, test_only=True, classes=("bird",)).class_names == VOC_CLASSES
 
 
 @pytest.mark.parametrize("key", ["images", "annotations", "categories"])
@@ -562,6 +623,21 @@ def test_bad_xml(old, new, words, voc_root):
     message = refusal("voc", voc_root)
     assert words in message
     assert "VOC2012/Annotations/000007.xml" in message
+
+
+@pytest.mark.parametrize(
+    "encoding", ["utf-7", "UTF-32", "idna", "hex", "nonsense", "utf-16", "cp037", "rot13", "base64", "big5", "punycode"]
+)
+def test_odd_encodings_of_xml(encoding, voc_root):
+    """Python's XML reader raises half a dozen kinds of errors for them."""
+    path = voc_root / "VOC2012/Annotations/000007.xml"
+    path.write_text(f'<?xml version="1.0" encoding="{encoding}"?>' + path.read_text())
+    assert "000007.xml is not readable XML" in refusal("voc", voc_root)
+
+
+def test_boxes_far_outside_of_their_image(voc_root):
+    edit_xml(voc_root, "<xmax>12<", "<xmax>1e300<")
+    assert "far outside its image" in refusal("voc", voc_root)
 
 
 def test_xml_or_image_missing(voc_root):

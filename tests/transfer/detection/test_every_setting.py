@@ -18,10 +18,10 @@ from benchmark.core.options import parse
 from tests.transfer.protocols.resolving import refused, resolve
 from tests.transfer.runs import coco_root, flags
 from transfer.detection.config import DetectionConfig
-from transfer.detection.finetune import build, finish
 from transfer.detection.model import build_detector
-from transfer.detection.task import prepare
+from transfer.detection.run import prepare
 from transfer.detection.trainer import DetectionTrainer
+from transfer.detection.work import build, finish
 from transfer.protocols.files import leaves
 from transfer.protocols.settings import DECIDED_BY, NEEDS, REFUSED, acts, entry_for
 
@@ -71,13 +71,13 @@ def seen(tmp_path_factory):
     words = ["SOLVER.MAX_ITER", "1", "SOLVER.WARMUP_ITERS", "0", "INPUT.CROP.ENABLED", "True"]
     words += ["TEST.PRECISE_BN.ENABLED", "True", "TEST.PRECISE_BN.NUM_ITER", "1"]
     arguments = flags(folder, coco_root(folder / "data", train=4, val=2), *words)
-    task = prepare("coco", parse(DetectionConfig, arguments, "", ""), torch.device("cpu"))
-    cfg = Recorder(task.protocol.cfg, read)
-    task = replace(task, protocol=replace(task.protocol, cfg=cfg))
-    task.output.mkdir()
-    trainer = DetectionTrainer(cfg, build(task)[0], 0)
+    run = prepare("coco", parse(DetectionConfig, arguments, "", ""), torch.device("cpu"))
+    cfg = Recorder(run.subject.protocol.cfg, read)
+    run = replace(run, subject=replace(run.subject, protocol=replace(run.subject.protocol, cfg=cfg)))
+    run.output.mkdir()
+    trainer = DetectionTrainer(cfg, build(run)[0], 0)
     trainer.train(0, 1)
-    finish(task, trainer, task.output, picture=False)
+    finish(run, trainer, picture=False)
     on_meta("coco-c4-1x", read)
     cascade = ("MODEL.ROI_HEADS.NAME", "CascadeROIHeads", "MODEL.ROI_BOX_HEAD.CLS_AGNOSTIC_BBOX_REG", "True")
     on_meta("coco-fpn-4conv-1x", read, *cascade)
@@ -147,6 +147,6 @@ def test_the_same_settings_are_taken_where_they_act():
 def test_cudnn_s_search_is_switched_as_asked(wanted, tmp_path, monkeypatch):
     monkeypatch.setattr(torch.backends.cudnn, "benchmark", not wanted)
     arguments = flags(tmp_path, coco_root(tmp_path / "data", 4, 2), "CUDNN_BENCHMARK", str(wanted))
-    task = prepare("coco", parse(DetectionConfig, arguments, "", ""), torch.device("cpu"))
-    DetectionTrainer(task.protocol.cfg, build(task)[0], 0)
+    run = prepare("coco", parse(DetectionConfig, arguments, "", ""), torch.device("cpu"))
+    DetectionTrainer(run.subject.protocol.cfg, build(run)[0], 0)
     assert torch.backends.cudnn.benchmark is wanted

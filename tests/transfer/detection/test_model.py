@@ -18,10 +18,9 @@ from PIL import Image
 from benchmark.core.errors import RunFailed, UserError
 from benchmark.core.folder import ROOT
 from tests.transfer.checkpoints.layout_files import network, under
-from transfer.checkpoints.convention import MSRA_BGR, RGB
+from transfer.checkpoints.convention import RGB
 from transfer.convert import convert_checkpoint
 from transfer.detection.model import (
-    CAFFE2,
     backbone_tensors,
     build_detector,
     fingerprint,
@@ -230,30 +229,6 @@ def test_a_fresh_process_builds_the_extra_norm_and_trains_a_step():
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, cwd=ROOT, timeout=120)
     assert done.returncode == 0, done.stderr[-2000:]
     assert "loss_mask" in done.stdout
-
-
-def test_msra_s_folded_norms(tmp_path):
-    """A file as MSRA's: Caffe2's names, norms folded into scale and shift, so 159 tensors and no running statistics."""
-    caffe2 = _caffe2(network(0))
-    model = build_detector(config("C4", norm="BN", convention=MSRA_BGR))
-    assert load_weights(model, {"model": caffe2, "__author__": CAFFE2}) == 159
-    with pytest.raises(RunFailed):
-        load_weights(
-            build_detector(config("C4")), {"model": caffe2 | {"conv1_w": np.ones((1, 1))}, "__author__": CAFFE2}
-        )
-
-
-def _caffe2(state):
-    named = {"conv1_w": state["conv1.weight"]}
-    named |= {"res_conv1_bn_s": state["bn1.weight"], "res_conv1_bn_b": state["bn1.bias"]}
-    for name, tensor in state.items():
-        parts = name.split(".")
-        if not parts[0].startswith("layer") or "running" in name or "num_batches" in name:
-            continue
-        branch = "branch1" if parts[2] == "downsample" else "branch2" + "abc"[int(parts[2][-1]) - 1]
-        kind = {"conv": "w", "weight": "bn_s", "bias": "bn_b"}["conv" if tensor.dim() == 4 else parts[-1]]
-        named[f"res{int(parts[0][-1]) + 1}_{parts[1]}_{branch}_{kind}"] = tensor
-    return {name: tensor.numpy() for name, tensor in named.items()}
 
 
 def test_boxes_stay_exact_under_bf16_autocast():

@@ -8,17 +8,17 @@ import torch
 from benchmark.core.options import parse
 from pretrain.engine import processes as distributed
 from transfer.detection.config import DetectionConfig
-from transfer.detection.finetune import build
-from transfer.detection.task import prepare
+from transfer.detection.run import prepare
 from transfer.detection.trainer import DetectionTrainer
+from transfer.detection.work import build
 
 
 def main(folder: Path, flags: list[str]) -> None:
     """Train two steps and write this process's weights and the images that it saw to FOLDER/<rank>.pt."""
     device = torch.device("cpu")
     distributed.initialise(device)
-    task = prepare("coco", parse(DetectionConfig, flags, "", ""), device)
-    trainer = DetectionTrainer(task.protocol.cfg, build(task)[0], seed=0)
+    run = prepare("coco", parse(DetectionConfig, flags, "", ""), device)
+    trainer = DetectionTrainer(run.subject.protocol.cfg, build(run)[0], seed=0)
     seen = [[item["image_id"] for item in batch] for batch in trainer._loader(0, 2)]
     trainer.train(0, 2)
     weights = {name: parameter.detach() for name, parameter in trainer.model.named_parameters()}

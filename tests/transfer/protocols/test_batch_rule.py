@@ -10,7 +10,7 @@ from tests.transfer.protocols.resolving import (
     refused,
     resolve,
 )
-from transfer.protocols.description import describe
+from transfer.protocols.description import describe_protocol
 from transfer.protocols.names import PROTOCOLS
 
 
@@ -33,7 +33,7 @@ def test_last_milestone_and_warmup_lie_before_the_end(name):
 def test_epochs(name, images, epochs):
     solver = resolve(name).cfg.SOLVER
     assert round(solver.MAX_ITER * solver.IMS_PER_BATCH / images, 1) == epochs
-    assert f"= {epochs} epochs" in describe(resolve(name), data(PROTOCOLS[name]))
+    assert f"= {epochs} epochs" in describe_protocol(resolve(name), data(PROTOCOLS[name]))
 
 
 @pytest.mark.parametrize("gpus", [8, 4, 2, 1])  # with two images each, as the 8 of the protocols have
@@ -70,7 +70,7 @@ def test_the_arithmetic_is_printed():
     assert protocol.cfg.SOLVER.BASE_LR == 0.005  # not 0.00500000001
     assert (protocol.lr_chosen_by, protocol.overrides) == ("protocol", {})
     for line in protocol.arithmetic:
-        assert line in describe(protocol, data())
+        assert line in describe_protocol(protocol, data())
 
 
 def test_a_larger_batch_is_rescaled_too():

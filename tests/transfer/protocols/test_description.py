@@ -4,11 +4,11 @@ from tests.transfer.protocols.resolving import (
     data,
     resolve,
 )
-from transfer.protocols.description import describe
+from transfer.protocols.description import describe_protocol
 
 
 def test_describe():
-    text = describe(resolve("coco-c4-1x", world_size=8, data=data()), data())
+    text = describe_protocol(resolve("coco-c4-1x", world_size=8, data=data()), data())
     lines = dict(line.split(maxsplit=1) for line in text.splitlines())
     assert list(lines) == [
         *("protocol", "changed", "detector", "norm", "batch", "lr", "rescaled", "iterations", "sizes", "tests")
@@ -22,10 +22,10 @@ def test_describe():
     assert "640, 672, 704, 736, 768, 800 px" in lines["sizes"]
     assert "RPN 6000 before and 1000 after NMS" in lines["tests"]
     assert "PreciseBN over 200 batches" in lines["tests"]
-    four_conv = describe(resolve("coco-fpn-4conv-1x"), data())
+    four_conv = describe_protocol(resolve("coco-fpn-4conv-1x"), data())
     assert "box head of 4 conv and 1 fc" in four_conv
     assert "BN in backbone, BN in FPN, BN in box head, BN in mask head" in four_conv
-    embedded = describe(resolve("embedded-voc", precision="fp32", lr=0.1), data("voc", train_images=240))
+    embedded = describe_protocol(resolve("embedded-voc", precision="fp32", lr=0.1), data("voc", train_images=240))
     assert "Faster R-CNN R50-FPN" in embedded
     assert "cosine" in embedded
     assert "changed     precision fp32" in embedded

@@ -9,7 +9,7 @@ from tests.transfer.protocols.resolving import (
     refused,
     resolve,
 )
-from transfer.protocols.description import describe
+from transfer.protocols.description import describe_protocol
 from transfer.protocols.names import PROTOCOLS
 
 
@@ -19,7 +19,7 @@ def test_norm_by_world_size(name, world_size, runs):
     protocol = resolve(name, world_size=world_size)
     assert norms(protocol) == tuple(norm.replace("S", runs) for norm in NORM[name])
     assert protocol.norm == runs
-    assert f"{runs} in backbone" in describe(protocol, data(PROTOCOLS[name]))
+    assert f"{runs} in backbone" in describe_protocol(protocol, data(PROTOCOLS[name]))
 
 
 def test_a_norm_that_the_user_names_is_taken_at_his_word():

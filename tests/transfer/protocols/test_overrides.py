@@ -11,7 +11,7 @@ from tests.transfer.protocols.resolving import (
     refused,
     resolve,
 )
-from transfer.protocols.description import describe
+from transfer.protocols.description import describe_protocol
 from transfer.protocols.files import leaves
 from transfer.protocols.settings import DECIDED_BY
 
@@ -33,7 +33,7 @@ def test_overrides_are_applied_recorded_and_taken_literally():
         "MODEL.RPN.HEAD_NAME": "Mine",
     }
     assert json.loads(json.dumps(protocol.overrides)) == protocol.overrides
-    assert "SOLVER.MAX_ITER 100" in describe(protocol, data())
+    assert "SOLVER.MAX_ITER 100" in describe_protocol(protocol, data())
 
 
 @pytest.mark.parametrize(
@@ -84,7 +84,7 @@ def test_no_steps_make_a_short_run_possible():
     words = ["SOLVER.MAX_ITER", "10", "SOLVER.STEPS", "()", "SOLVER.WARMUP_ITERS", "2"]
     protocol = resolve(overrides=words)
     assert lr_at(protocol.cfg, 0.9) == 0.02
-    assert "then constant" in describe(protocol, data())
+    assert "then constant" in describe_protocol(protocol, data())
 
 
 @pytest.mark.parametrize(

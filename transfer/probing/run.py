@@ -1,13 +1,18 @@
-"""What a probe works on, resolved and checked before anything is computed, and its plan for people."""
+"""A probe, resolved and checked before anything is computed, and its plan for people."""
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
+import torch
+
+from benchmark.core.errors import UserError
 from benchmark.core.files import sha256_of
 from benchmark.core.folder import RESULTS, run_key
 from benchmark.core.options import to_dict, to_yaml
 from benchmark.embedded.composer import ensure_classification
+from benchmark.records import RECORDS
+from pretrain.engine.life import Run
+from pretrain.engine.processes import world_size
 from transfer.checkpoints.backbone import Backbone
 from transfer.checkpoints.weights import resolve_weights
 from transfer.probing.config import NOT_IDENTITY, ClassifyConfig
@@ -19,37 +24,30 @@ EMBEDDED_SIZE = 96  # px of the composed photographs
 
 
 @dataclass(frozen=True)
-class ProbeTask:
-    """What a run works on, resolved: config, weights, both splits, classes, and the two keys made of them."""
+class Subject:
+    """What a probe works on: weights, method, both splits, classes, name of the data, and the key of its features."""
 
-    config: ClassifyConfig
     weights: Backbone
+    method: str
     train: LabelledImages
     test: LabelledImages
     classes: list[str]
     data: str
-    identity: dict[str, Any]
     features_key: str
 
-    @property
-    def method(self) -> str:
-        """Name of the pre-training method: by the file's own account, else the file's name."""
-        return self.weights.name(self.config.weights)
 
-    @property
-    def output(self) -> Path:
-        """The folder of the run."""
-        return Path(self.config.output or RESULTS / "runs" / f"classify-{run_key(self.identity)}")
-
-    @property
-    def settings(self) -> ProbeSettings:
-        """Settings of the linear probe."""
-        config = self.config
-        return ProbeSettings(config.epochs, config.batch_size, config.lr, config.optimizer)
+ProbeRun = Run[ClassifyConfig, Subject]
 
 
-def prepare(config: ClassifyConfig) -> ProbeTask:
-    """Find and check everything that the run needs. Raises ``UserError``."""
+def settings_of(config: ClassifyConfig) -> ProbeSettings:
+    """Return the settings of the linear probe."""
+    return ProbeSettings(config.epochs, config.batch_size, config.lr, config.optimizer)
+
+
+def prepare(config: ClassifyConfig, device: torch.device) -> ProbeRun:
+    """Find and check everything that the run needs; nothing is written. Raises ``UserError``."""
+    if world_size() > 1:
+        raise UserError("classification runs on one process; start it without torchrun.")
     weights = resolve_weights(
         config.weights,
         branch=config.branch,
@@ -72,24 +70,32 @@ def prepare(config: ClassifyConfig) -> ProbeTask:
     settings |= {"image_size": config.size}
     identity = {"script": "classify", "config": settings, **encoder, "data": images}
     features_key = sha256_of([encoder, images, config.size, config.precision])[:16]
-    return ProbeTask(config, weights, train, test, classes, data, identity, features_key)
+    subject = Subject(weights, weights.name(config.weights), train, test, classes, data, features_key)
+    key = run_key(identity)
+    output = Path(config.output or RESULTS / "runs" / f"classify-{key}")
+    records = Path(config.records or RECORDS)
+    advice = "give a smaller --forward-batch"
+    return Run(
+        f"classification-{key}", "classification", config, subject, identity, output, records, device, True, advice
+    )
 
 
-def plan(task: ProbeTask) -> str:
-    """Return the plan of a run as text: the resolved config, then data, weights and iterations."""
-    config, settings, n = task.config, task.settings, len(task.train.paths)
+def plan(run: ProbeRun) -> str:
+    """Return the plan of a run as text: weights, data and iterations first, then the resolved options."""
+    config, subject, settings = run.config, run.subject, settings_of(run.config)
+    weights, n = subject.weights, len(subject.train.paths)
     batch = settings.batch_for(n)
-    weights = task.weights
     return "\n".join(
         [
-            to_yaml(config).rstrip(),
-            "",
-            f"would write {task.output}",
-            f"weights     {task.method}, {weights.arch}, epoch {weights.epoch} of {weights.total_epochs}, branch "
+            f"weights     {subject.method}, {weights.arch}, epoch {weights.epoch} of {weights.total_epochs}, branch "
             f"{weights.branch}, sha256 {weights.sha256[:12]}",
-            f"data        {n:,} training and {len(task.test.paths):,} test images ({task.test.name}), "
-            f"{len(task.classes)} classes, crops of {config.size} px",
+            f"data        {n:,} training and {len(subject.test.paths):,} test images ({subject.test.name}), "
+            f"{len(subject.classes)} classes, crops of {config.size} px",
             f"probe       {settings.iterations_for(n)} iterations = {settings.epochs} epochs x {n // batch}, batch "
             f"{batch}, {settings.optimizer_for(n)}, peak lr {config.lr:g} x {batch} / 256 = {settings.lr_for(n):.4g}",
+            f"would write {run.output}",
+            "",
+            "# options",
+            to_yaml(config).rstrip(),
         ]
     )

@@ -1,0 +1,98 @@
+"""What a probe does in its claimed folder: features -> measurements -> results.json."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from benchmark.core.errors import UserError
+from benchmark.core.files import sha256_of, write_json, write_text
+from benchmark.core.folder import RESULTS
+from benchmark.core.options import to_yaml
+from pretrain.engine.account import Account
+from pretrain.engine.life import Outcome
+from pretrain.engine.processes import say
+from pretrain.engine.tensor_hash import tensors_sha256
+from transfer.checkpoints.sources import record_of
+from transfer.probing.encoder import make_encoder
+from transfer.probing.features import Features, LabelledImages, extract, read_features, write_features
+from transfer.probing.measure import measure
+from transfer.probing.run import ProbeRun, settings_of
+
+PROTOCOL = "frozen_features"
+RESULT = "results.json"
+
+Metrics = dict[str, dict[str, float | None]]
+
+
+def probe(run: ProbeRun, account: Account) -> Metrics:
+    """Compute features and probe them; return the metrics. Errors: ``pretrain.engine.life``."""
+    subject, done = run.subject, read_results(run.output / RESULT)
+    account.details |= {"classes": subject.classes, "arch": subject.weights.arch, "test_split": subject.test.name}
+    account.details |= {"training_images": len(subject.train.paths), "test_images": len(subject.test.paths)}
+    account.details["optimizer"] = settings_of(run.config).optimizer_for(len(subject.train.paths))
+    if done is not None:
+        say(f"this run is complete already: {run.output / RESULT}")
+        account.nothing_to_do()
+        return done
+    say(f"{subject.method} on {subject.data}; output {run.output}")
+    write_text(run.output / "config.yaml", to_yaml(run.config))
+    train, test = (kept_features(run, images) for images in (subject.train, subject.test))
+    account.details["unreadable"] = train.unreadable + test.unreadable
+    metrics = measure(run, train, test)
+    write_json(run.output / RESULT, metrics)
+    print(f"{subject.method}, epoch {subject.weights.epoch}, on {subject.data} ({len(test.labels)} test images):")
+    for name, values in metrics.items():
+        print(f"  {name:9}" + ", ".join(f"{key} {value:.4g}" for key, value in values.items()))
+    return metrics
+
+
+def kept_features(run: ProbeRun, images: LabelledImages) -> Features:
+    """Return the features of one split, from the file of an earlier run with the same encoder and images if any."""
+    config = run.config
+    folder = Path(config.features or RESULTS / "features")
+    path = folder / f"{run.subject.features_key}-{images.name}.safetensors"
+    found = read_features(path)
+    if found is None:
+        found = extract(
+            make_encoder(run.subject.weights),
+            images,
+            size=config.size,
+            batch=config.forward_batch,
+            workers=config.workers,
+            device=run.device,
+            precision=config.precision,
+        )
+        write_features(path, found)
+    return found
+
+
+def read_results(path: Path) -> Metrics | None:
+    """Return the metrics of a complete run, or None. Raises ``UserError`` for a damaged file."""
+    if not path.is_file():
+        return None
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path} cannot be read ({error}); remove it, and the same command measures again.") from None
+    if not isinstance(found, dict):
+        raise UserError(f"{path} holds no results; remove it, and the same command measures again.")
+    return found
+
+
+def describe(run: ProbeRun, outcome: Outcome) -> dict[str, Any]:
+    """Return the fields of the record that belong to a probe."""
+    subject, weights = run.subject, run.subject.weights
+    return {
+        "method": subject.method,
+        "epochs": weights.epoch,
+        **record_of(weights),
+        "total_epochs": weights.total_epochs,
+        "branch": weights.branch,
+        "pretrain_seed": weights.seed,
+        "weights_sha256": tensors_sha256(weights.tensors),
+        "file_sha256": weights.sha256,
+        "protocol": PROTOCOL,
+        "protocol_hash": sha256_of(run.config.protocol()),
+        "data": subject.data,
+        "details": outcome.details | ({"zoo": weights.zoo} if weights.zoo is not None else {}),
+    }
