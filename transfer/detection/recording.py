@@ -2,6 +2,8 @@
 
 from typing import Any
 
+from benchmark.core.files import sha256_of
+from benchmark.core.options import to_dict
 from pretrain.engine.life import Outcome
 from pretrain.engine.tensor_hash import tensors_sha256
 from transfer.checkpoints.backbone import Backbone
@@ -86,8 +88,9 @@ def _details(run: DetectionRun) -> dict[str, Any]:
 
 def of_the_run(run: DetectionRun) -> dict[str, Any]:
     """Return what a saved detector keeps of its run, so that a later evaluation can take the run's place in a table."""
-    fields = {"id": run.id, "seed": run.config.seed, "config": {}, **_of_weights(run), **_of_protocol(run)}
-    return fields | {"details": _details(run)}
+    config = to_dict(run.config)
+    fields = {"id": run.id, "seed": run.config.seed, "config": config, "config_hash": sha256_of(config)}
+    return {**fields, **_of_weights(run), **_of_protocol(run), "details": _details(run)}
 
 
 def _of_an_evaluation(run: DetectionRun, outcome: Outcome) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from torch.utils.data import DataLoader, Dataset
 from benchmark.core.errors import RunFailed, UserError
 from benchmark.core.files import sha256_of, write_bytes
 from benchmark.core.progress import progress
+from pretrain.engine.workers import start_worker
 from pretrain.images.decoding import decode
 from pretrain.images.listing import PathList, list_images
 from pretrain.images.loading import normalised
@@ -150,6 +151,7 @@ def extract(
         batch_size=batch,
         num_workers=workers,
         collate_fn=_collate,
+        worker_init_fn=start_worker,
         generator=torch.Generator(),
     )
     backbone = backbone.to(device, memory_format=torch.channels_last).eval()
