@@ -43,6 +43,17 @@ def test_the_command_end_to_end(folder, tmp_path, monkeypatch, capsys):
     assert (record.kind, record.status, record.method, record.epochs) == ("classification", "completed", "random", 0)
     assert record.metrics["linear"]["top1"] > 90  # by colour alone; chance is 33
     assert record.metrics["knn"]["top1"] > 90
+    assert record.metrics["linear_exact"]["top1"] > 90
+    assert 0 <= record.metrics["knn"]["top1_low"] <= record.metrics["knn"]["top1"] <= record.metrics["knn"]["top1_high"]
+    assert set(record.metrics) == {
+        "linear",
+        "linear_exact",
+        "knn",
+        "features",
+    }  # 200 neighbours are more than there are
+    assert "left out    k-NN with 200: there are 24 training images" in done.stderr
+    assert set(record.details["top1_by_class"]["knn"]) == {"blue", "green", "red"}
+    assert record.details["exact_probe_l2"] > 0
     features = record.metrics["features"]
     assert 1 <= features["effective_rank"] <= 24
     assert 1 <= features["intra_class_effective_rank"] <= 8
@@ -87,7 +98,8 @@ def test_a_run_that_fails_leaves_a_record_that_says_why(folder, tmp_path):
         (["--weights", "absent.pth"], "there is no file absent.pth"),
         (["--data", "absent"], "there is no folder"),
         (["--optimizer", "adam"], "--optimizer has no value 'adam'"),
-        (["--temperature", "0"], "--temperature is 0.0; it must be above 0"),
+        (["--neighbours", "20,20"], "--neighbours takes one number"),
+        (["--temperature", "0"], "--temperature is 0.0; it must be"),
         (["--arch", "resnet5"], "did you mean 'resnet50'"),
     ],
 )
@@ -103,8 +115,13 @@ def test_mistakes_exit_with_2_and_one_sentence(words, message, tmp_path):
 def test_every_option_of_the_protocol_changes_its_hash():
     base = ClassifyConfig(data="x")
     other = {"image_size": 64, "precision": "bf16", "epochs": 5, "batch_size": 8, "lr": 0.1, "optimizer": "sgd"}
-    other |= {"neighbours": 3, "temperature": 0.1}
+    other |= {"neighbours": (3,), "temperature": 0.1}
     assert set(other) == set(PROTOCOL_KEYS)
     for name, value in other.items():
         assert ClassifyConfig(data="x", **{name: value}).protocol() != base.protocol()
     assert ClassifyConfig(data="x", seed=3, workers=0).protocol() == base.protocol()
+
+
+def test_more_neighbours_than_images_are_refused(folder, tmp_path):
+    with pytest.raises(UserError, match="--neighbours 25 is more than the 24 training images"):
+        classify.main(arguments(folder, tmp_path, "--neighbours", "25"))

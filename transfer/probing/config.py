@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from benchmark.core.errors import UserError
 from benchmark.core.options import check_values, option, to_dict
 from benchmark.core.value_types import Count, CountOrZero, PathText, PositiveFloat, Seed, Workers
 
@@ -52,7 +53,7 @@ class ClassifyConfig:
     optimizer: Literal["auto", "lars", "sgd"] = option(
         "auto", "of the linear probe; auto: LARS from 10,000 steps on", group="Protocol"
     )
-    neighbours: Count = option(20, "k of k-NN", group="Protocol")
+    neighbours: tuple[Count, ...] = option((20, 200), "k of k-NN, one or several", group="Protocol")
     temperature: PositiveFloat = option(0.07, "of k-NN's votes, exp(cosine / temperature)", group="Protocol")
 
     device: Literal["auto", "cpu", "cuda"] = option("auto", "where to compute", group="Run")
@@ -65,6 +66,8 @@ class ClassifyConfig:
 
     def __post_init__(self) -> None:
         check_values(self)
+        if not self.neighbours or len(set(self.neighbours)) < len(self.neighbours):
+            raise UserError("--neighbours takes one number of neighbours or several that differ, such as 20,200.")
 
     @property
     def size(self) -> int:

@@ -1,6 +1,5 @@
 """Frozen features of an image folder with class folders, computed once and kept in a file."""
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,75 +12,17 @@ from safetensors.torch import load_file, save
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
-from benchmark.core.errors import RunFailed, UserError
-from benchmark.core.files import sha256_of, write_bytes
+from benchmark.core.errors import RunFailed
+from benchmark.core.files import write_bytes
 from benchmark.core.progress import progress
 from pretrain.engine.workers import start_worker
 from pretrain.images.decoding import decode
-from pretrain.images.listing import PathList, list_images
 from pretrain.images.loading import normalised
+from transfer.probing.splits import LabelledImages
 
-TRAIN_FOLDERS = ("train",)
-TEST_FOLDERS = ("validation", "val", "test")
 RESIZE = 256 / 224  # shorter side before the centre crop, over the crop
 MOST_UNREADABLE = 0.01
 AUTOCAST = {"bf16": torch.bfloat16}
-
-
-@dataclass(frozen=True)
-class LabelledImages:
-    """One split: ``paths`` and ``labels``, (n,) int64, the class of each; ``name`` of the split's folder."""
-
-    name: str
-    paths: PathList
-    labels: np.ndarray
-
-    def fingerprint(self) -> str:
-        """Return the SHA-256 of the images' names, sizes and times of change, and of the labels."""
-        facts = []
-        for i in range(len(self.paths)):
-            status = os.stat(self.paths[i])
-            name = os.path.relpath(self.paths[i], self.paths.root)
-            facts.append((name, status.st_size, status.st_mtime_ns, int(self.labels[i])))
-        return sha256_of(facts)
-
-
-def find_splits(root: str | Path) -> tuple[LabelledImages, LabelledImages, list[str]]:
-    """Return the training split, the test split and the class names of ``root/{train,validation}/<class>/*``.
-
-    The test split is the first of validation, val and test that exists.
-
-    Raises:
-        UserError: a split is missing or empty, an image lies in no class folder, fewer than two classes, or a class
-            of the test split is not in the training split.
-    """
-    root = Path(root)
-    if not root.is_dir():
-        raise UserError(f"there is no folder {root}; give --data the folder that holds train/ and validation/.")
-    listed = []
-    for kind, names in (("training", TRAIN_FOLDERS), ("test", TEST_FOLDERS)):
-        name = next((name for name in names if (root / name).is_dir()), None)
-        if name is None:
-            raise UserError(f"{root} has no folder {' or '.join(names)} for the {kind} images; make one.")
-        paths = list_images(root / name)
-        listed.append((name, paths, [_class_of(paths, i) for i in range(len(paths))]))
-    classes = sorted(set(listed[0][2]))
-    if len(classes) < 2:
-        raise UserError(f"{root / listed[0][0]} has only the class {classes[0]!r}; a classifier needs two or more.")
-    if unknown := sorted(set(listed[1][2]) - set(classes)):
-        raise UserError(f"{root / listed[1][0]} has the class {unknown[0]!r}, which {listed[0][0]}/ has not.")
-    number = {name: i for i, name in enumerate(classes)}
-    splits = [
-        LabelledImages(name, paths, np.array([number[c] for c in folders], np.int64)) for name, paths, folders in listed
-    ]
-    return splits[0], splits[1], classes
-
-
-def _class_of(paths: PathList, index: int) -> str:
-    folder, separator, _ = os.path.relpath(paths[index], paths.root).partition(os.sep)
-    if not separator:
-        raise UserError(f"{paths[index]} lies in no class folder; sort the images into one folder a class.")
-    return folder
 
 
 class _CentreCrops(Dataset[tuple[int, np.ndarray | None]]):

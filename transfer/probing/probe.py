@@ -1,6 +1,5 @@
-"""Two classifiers on frozen features: the linear probe of method.md ("Recipe") and weighted k nearest neighbours."""
+"""Two classifiers on frozen features: a linear probe trained by steps, and weighted k nearest neighbours."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -10,21 +9,21 @@ from torch import Tensor, nn
 from benchmark.core.errors import RunFailed
 from benchmark.core.progress import progress
 from pretrain.training.optimisers import LARS, MOMENTUM
+from transfer.probing.scores import accuracies, ranks
 
 BASE_BATCH = 256  # the learning rate is given for this batch
 LARS_ITERATIONS = 10_000
-CHUNK = 1024  # rows compared with the whole training set at a time
 
 
 @dataclass(frozen=True)
 class ProbeSettings:
-    """Of the linear probe; the defaults are method.md's for ImageNet.
+    """Of the linear probe; the defaults are those of Kernel-SSL's released code for ImageNet.
 
     Attributes:
         epochs: passes over the training features.
         batch: rows of a step, capped by the data; the rows of an epoch that fill no batch wait for the next one.
         lr: peak for a batch of 256, scaled by the batch in use / 256; cosine to 0 per iteration, no warm-up.
-        optimizer: ``lars``, ``sgd`` or ``auto``; momentum 0.9, no weight decay. LARS, which method.md names, moves the
+        optimizer: ``lars``, ``sgd`` or ``auto``; momentum 0.9, no weight decay. LARS, which that code uses, moves the
             weights by a thousandth of lr times their length in a step, so that a short probe ends where it began
             (25 % against 35 % by SGD on 3,068 photographs, 100 epochs). ``auto`` takes it from 10,000 steps on.
     """
@@ -60,8 +59,8 @@ def linear_probe(
     settings: ProbeSettings,
     seed: int,
     device: torch.device,
-) -> dict[str, float]:
-    """Train a linear classifier on features and return its accuracy.
+) -> tuple[Tensor, dict[str, float]]:
+    """Train a linear classifier on features and test it.
 
     The features pass a batch norm without affine parameters; batch statistics while training, running ones in the
     test. Only the last state is tested, never the best.
@@ -73,10 +72,11 @@ def linear_probe(
         device: to train on; the features stay where they are.
 
     Returns:
-        ``accuracies`` of the test set, and ``train_top1``: top-1 on the training features, in percent.
+        The rank of each test row's true class, and the ``accuracies`` with ``train_top1``: top-1 on the training
+        features, in percent.
 
     Raises:
-        RunFailed: the loss is no longer a number.
+        RunFailed: the loss is no longer finite.
     """
     features, labels = train
     batch, lr = settings.batch_for(len(features)), settings.lr_for(len(features))
@@ -101,31 +101,16 @@ def linear_probe(
             raise RunFailed(f"the loss of the linear probe is not finite in epoch {epoch + 1} (peak lr {lr:.4g})")
         bar.set_postfix(loss=f"{float(loss.detach()):.3f}", refresh=False)
     model.eval()
-    found = accuracies(lambda rows: model(rows.to(device)).cpu(), *test)
-    return found | {"train_top1": accuracies(lambda rows: model(rows.to(device)).cpu(), *train)["top1"]}
+    scores = lambda rows: model(rows.to(device)).cpu()  # noqa: E731
+    found, _ = ranks(scores, *test)
+    learnt, _ = ranks(scores, *train)
+    return found, accuracies(found, classes) | {"train_top1": 100 * float((learnt == 0).double().mean())}
 
 
 def _optimiser(name: str, linear: nn.Linear, lr: float) -> torch.optim.Optimizer:
     if name == "lars":
         return LARS(linear.parameters(), lr, MOMENTUM)
     return torch.optim.SGD(linear.parameters(), lr, MOMENTUM)
-
-
-@torch.no_grad()
-def accuracies(scores: Callable[[Tensor], Tensor], features: Tensor, labels: Tensor) -> dict[str, float]:
-    """Return top-1 and, with more than five classes, top-5 accuracy in percent.
-
-    `scores` maps (b, d) features to (b, classes); a tie counts for the class with the lower number.
-    """
-    hits = {1: 0, 5: 0}
-    classes = 0
-    for rows, truth in zip(features.split(CHUNK), labels.split(CHUNK), strict=True):
-        found = scores(rows)
-        classes = found.shape[1]
-        ranked = found.argsort(dim=1, descending=True, stable=True)
-        for k in hits:
-            hits[k] += int((ranked[:, :k] == truth[:, None]).any(1).sum())
-    return {f"top{k}": 100 * count / len(labels) for k, count in hits.items() if k < classes}
 
 
 @torch.no_grad()
@@ -136,8 +121,8 @@ def nearest_neighbours(
     neighbours: int,
     temperature: float,
     device: torch.device,
-) -> dict[str, float]:
-    """Return the accuracy of k-NN by cosine similarity, each neighbour voting with exp(similarity / temperature).
+) -> tuple[Tensor, dict[str, float]]:
+    """Test k-NN by cosine similarity, each neighbour voting with exp(similarity / temperature).
 
     The weighting of Wu et al. (arXiv 1805.01978, section 3.4), who use k = 200 and temperature 0.07 on ImageNet.
 
@@ -145,6 +130,9 @@ def nearest_neighbours(
         train, test, classes: see ``linear_probe``.
         neighbours: k, capped by the number of training rows.
         temperature: above 0.
+
+    Returns:
+        The rank of each test row's true class, and the ``accuracies``.
     """
     bank, votes = F.normalize(train[0], dim=1).to(device), F.one_hot(train[1], classes).float().to(device)
     k = min(neighbours, len(bank))
@@ -154,4 +142,5 @@ def nearest_neighbours(
         weights = ((similarity - 1) / temperature).exp()  # minus 1: the largest exponent is 0
         return (votes[nearest] * weights[:, :, None]).sum(1).cpu()
 
-    return accuracies(scores, *test)
+    found, _ = ranks(scores, *test)
+    return found, accuracies(found, classes)

@@ -17,15 +17,16 @@ from transfer.checkpoints.backbone import Backbone
 from transfer.checkpoints.weights import resolve_weights
 from transfer.probing.config import NOT_IDENTITY, ClassifyConfig
 from transfer.probing.encoder import check_for_classification
-from transfer.probing.features import LabelledImages, find_splits
 from transfer.probing.probe import ProbeSettings
+from transfer.probing.splits import OWN_TEST, LabelledImages, find_splits
 
 EMBEDDED_SIZE = 96  # px of the composed photographs
 
 
 @dataclass(frozen=True)
 class Subject:
-    """What a probe works on: weights, method, both splits, classes, name of the data, and the key of its features."""
+    """What a probe works on: weights, method, both splits, classes, name of the data, numbers of
+    neighbours, and the key of its features."""
 
     weights: Backbone
     method: str
@@ -33,6 +34,7 @@ class Subject:
     test: LabelledImages
     classes: list[str]
     data: str
+    neighbours: tuple[int, ...]
     features_key: str
 
 
@@ -63,14 +65,20 @@ def prepare(config: ClassifyConfig, device: torch.device) -> ProbeRun:
         root, data = ensure_classification(size=EMBEDDED_SIZE), "embedded"
     else:
         root, data = Path(config.data).absolute(), Path(config.data).absolute().name
-    train, test, classes = find_splits(root)
+    train, test, classes = find_splits(root, config.seed)
+    neighbours = tuple(k for k in config.neighbours if k <= len(train.paths))
+    if not neighbours:
+        raise UserError(
+            f"--neighbours {min(config.neighbours)} is more than the {len(train.paths)} training images; "
+            "give a smaller number."
+        )
     images = {"train": train.fingerprint(), "test": test.fingerprint()}
     encoder = {"weights": weights.sha256, "branch": weights.branch, "arch": weights.arch}
     settings = {key: value for key, value in to_dict(config).items() if key not in NOT_IDENTITY}
     settings |= {"image_size": config.size}
     identity = {"script": "classify", "config": settings, **encoder, "data": images}
     features_key = sha256_of([encoder, images, config.size, config.precision])[:16]
-    subject = Subject(weights, weights.name(config.weights), train, test, classes, data, features_key)
+    subject = Subject(weights, weights.name(config.weights), train, test, classes, data, neighbours, features_key)
     key = run_key(identity)
     output = Path(config.output or RESULTS / "runs" / f"classify-{key}")
     records = Path(config.records or RECORDS)
@@ -78,6 +86,18 @@ def prepare(config: ClassifyConfig, device: torch.device) -> ProbeRun:
     return Run(
         f"classification-{key}", "classification", config, subject, identity, output, records, device, True, advice
     )
+
+
+def notes(run: ProbeRun) -> list[str]:
+    """Return what is not as usual, a line each: a folder that was split here, neighbours that are left out."""
+    subject, found = run.subject, []
+    if subject.test.name == OWN_TEST:
+        found.append(f"split       here, by seed {run.config.seed}: a fifth of each class is for the test")
+    if left_out := [str(k) for k in run.config.neighbours if k not in subject.neighbours]:
+        found.append(
+            f"left out    k-NN with {', '.join(left_out)}: there are {len(subject.train.paths)} training images"
+        )
+    return found
 
 
 def plan(run: ProbeRun) -> str:
@@ -91,6 +111,7 @@ def plan(run: ProbeRun) -> str:
             f"{weights.branch}, sha256 {weights.sha256[:12]}",
             f"data        {n:,} training and {len(subject.test.paths):,} test images ({subject.test.name}), "
             f"{len(subject.classes)} classes, crops of {config.size} px",
+            *notes(run),
             f"probe       {settings.iterations_for(n)} iterations = {settings.epochs} epochs x {n // batch}, batch "
             f"{batch}, {settings.optimizer_for(n)}, peak lr {config.lr:g} x {batch} / 256 = {settings.lr_for(n):.4g}",
             f"would write {run.output}",

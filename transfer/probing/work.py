@@ -14,9 +14,10 @@ from pretrain.engine.processes import say
 from pretrain.engine.tensor_hash import tensors_sha256
 from transfer.checkpoints.sources import record_of
 from transfer.probing.encoder import make_encoder
-from transfer.probing.features import Features, LabelledImages, extract, read_features, write_features
+from transfer.probing.features import Features, extract, read_features, write_features
 from transfer.probing.measure import measure
-from transfer.probing.run import ProbeRun, settings_of
+from transfer.probing.run import ProbeRun, notes, settings_of
+from transfer.probing.splits import LabelledImages
 
 PROTOCOL = "frozen_features"
 RESULT = "results.json"
@@ -34,11 +35,12 @@ def probe(run: ProbeRun, account: Account) -> Metrics:
         say(f"this run is complete already: {run.output / RESULT}")
         account.nothing_to_do()
         return done
-    say(f"{subject.method} on {subject.data}; output {run.output}")
+    say("\n".join([f"{subject.method} on {subject.data}; output {run.output}", *notes(run)]))
     write_text(run.output / "config.yaml", to_yaml(run.config))
     train, test = (kept_features(run, images) for images in (subject.train, subject.test))
     account.details["unreadable"] = train.unreadable + test.unreadable
-    metrics = measure(run, train, test)
+    metrics, details = measure(run, train, test)
+    account.details |= details
     write_json(run.output / RESULT, metrics)
     print(f"{subject.method}, epoch {subject.weights.epoch}, on {subject.data} ({len(test.labels)} test images):")
     for name, values in metrics.items():

@@ -1,5 +1,6 @@
 """Features of an image folder: torchvision's own pipeline, unreadable images, the kept file."""
 
+import numpy as np
 import pytest
 import torch
 import torchvision.transforms as T
@@ -8,7 +9,8 @@ from PIL import Image
 from benchmark.core.errors import RunFailed, UserError
 from pretrain.networks.encoder import build_backbone
 from tests.transfer.probing.image_folders import COLOURS, coloured
-from transfer.probing.features import extract, find_splits, read_features, write_features
+from transfer.probing.features import extract, read_features, write_features
+from transfer.probing.splits import find_splits
 
 CPU = torch.device("cpu")
 
@@ -84,3 +86,21 @@ def test_folders_that_are_no_classification_task(folder, change, message):
     change(folder)
     with pytest.raises(UserError, match=message):
         find_splits(folder)
+
+
+def test_a_plain_folder_is_split_by_itself(folder, tmp_path):
+    plain = folder / "train"
+    train, test, classes = find_splits(plain)
+    assert classes == sorted(COLOURS)
+    assert (train.name, test.name) == ("own-train", "own-test")
+    names = [{split.paths[i] for i in range(len(split.paths))} for split in (train, test)]
+    assert not names[0] & names[1]
+    assert (len(names[0]), len(names[1])) == (18, 6)
+    assert np.bincount(test.labels).tolist() == [2, 2, 2]
+    assert all(f"/{classes[label]}/" in test.paths[i] for i, label in enumerate(test.labels))
+    assert find_splits(plain)[1].fingerprint() == test.fingerprint()
+    assert find_splits(plain, seed=1)[1].fingerprint() != test.fingerprint()
+    for path in sorted((plain / "red").iterdir())[1:]:
+        path.unlink()
+    with pytest.raises(UserError, match=r"class 'red' .* has one image"):
+        find_splits(plain)
