@@ -115,7 +115,15 @@ def test_mistakes_exit_with_2_and_one_sentence(words, message, tmp_path):
 def test_every_option_of_the_protocol_changes_its_hash():
     base = ClassifyConfig(data="x")
     other = {"image_size": 64, "precision": "bf16", "epochs": 5, "batch_size": 8, "lr": 0.1, "optimizer": "sgd"}
-    other |= {"neighbours": (3,), "temperature": 0.1}
+    other |= {
+        "neighbours": (3,),
+        "label_fractions": (0.1,),
+        "few_epochs": 3,
+        "few_batch": 7,
+        "encoder_lr": 0.1,
+        "classifier_lr": 0.2,
+        "temperature": 0.1,
+    }
     assert set(other) == set(PROTOCOL_KEYS)
     for name, value in other.items():
         assert ClassifyConfig(data="x", **{name: value}).protocol() != base.protocol()
@@ -125,3 +133,14 @@ def test_every_option_of_the_protocol_changes_its_hash():
 def test_more_neighbours_than_images_are_refused(folder, tmp_path):
     with pytest.raises(UserError, match="--neighbours 25 is more than the 24 training images"):
         classify.main(arguments(folder, tmp_path, "--neighbours", "25"))
+
+
+def test_few_labels_are_in_the_record_with_their_images(folder, tmp_path):
+    more = ["--label-fractions", "0.25", "--few-epochs", "1", "--few-batch", "3"]
+    assert classify.main(arguments(folder, tmp_path, *more)) == 0
+    (path,) = (tmp_path / "records").glob("*.json")
+    record = RunRecord.read(path)
+    assert 0 <= record.metrics["labels_0.25"]["top1"] <= 100
+    found = record.details["few_labels"]["0.25"]
+    assert (len(found["images"]), found["iterations"]) == (6, 2)
+    assert (tmp_path / "out" / "labels-0.25" / "metrics.json").is_file()

@@ -14,7 +14,8 @@ from pretrain.engine.life import Run
 from pretrain.engine.processes import world_size
 from transfer.checkpoints.backbone import Backbone, Detector
 from transfer.checkpoints.weights import DETECTRON2_RANDOM, RANDOM, resolve_detector, resolve_weights
-from transfer.datasets.dataset import DetectionData, open_data
+from transfer.datasets.data import DetectionData
+from transfer.datasets.dataset import open_data
 from transfer.detection.config import NOT_IDENTITY, DetectionConfig
 from transfer.detection.model import check_fits
 from transfer.protocols.resolve import Protocol, resolve_protocol

@@ -22,7 +22,7 @@ from PIL import Image, ImageDraw, ImageFont
 from pycocotools import mask as coco_mask
 
 from benchmark.core.files import write_with
-from transfer.datasets.dataset import DetectionData
+from transfer.datasets.data import DetectionData
 from transfer.evaluation.coco_ap import coco_metrics
 from transfer.evaluation.run import shapes_of
 

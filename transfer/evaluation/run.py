@@ -11,7 +11,7 @@ from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
 from benchmark.core.progress import progress
-from transfer.datasets.dataset import DetectionData
+from transfer.datasets.data import DetectionData
 from transfer.evaluation.by_image import Metrics
 from transfer.evaluation.coco_ap import CocoEvaluator
 from transfer.evaluation.voc_ap import VocEvaluator

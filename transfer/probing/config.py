@@ -1,17 +1,24 @@
 """ClassifyConfig: every option of the classification protocol. Imports no torch."""
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
 
 from benchmark.core.errors import UserError
 from benchmark.core.options import check_values, option, to_dict
 from benchmark.core.value_types import Count, CountOrZero, PathText, PositiveFloat, Seed, Workers
 
 # What may differ between two calls of one run: where it runs, not what it computes.
-NOT_IDENTITY = ("output", "records", "features", "dry_run", "workers", "device", "data", "weights", "trust")
+NOT_IDENTITY = (
+    "output", "records", "features", "dry_run", "workers", "device", "data", "weights", "trust", "checkpoint_minutes",
+)  # fmt: skip
 PROTOCOL_KEYS = (
     "image_size", "precision", "epochs", "batch_size", "lr", "optimizer", "neighbours", "temperature",
+    "label_fractions", "few_epochs", "few_batch", "encoder_lr", "classifier_lr",
 )  # fmt: skip
+
+Fraction = Annotated[float, Field(gt=0, le=1, allow_inf_nan=False)]
 
 
 @dataclass(frozen=True)
@@ -56,12 +63,23 @@ class ClassifyConfig:
     neighbours: tuple[Count, ...] = option((20, 200), "k of k-NN, one or several", group="Protocol")
     temperature: PositiveFloat = option(0.07, "of k-NN's votes, exp(cosine / temperature)", group="Protocol")
 
+    label_fractions: tuple[Fraction, ...] = option(
+        (), "shares of the labels, such as 0.01,0.1, with which the whole encoder is fine-tuned", group="Few labels"
+    )
+    few_epochs: Count = option(20, "passes over the labelled images", group="Few labels")
+    few_batch: Count = option(256, "images of a step; at most all that are labelled", group="Few labels")
+    encoder_lr: PositiveFloat = option(0.005, "peak learning rate of the encoder", group="Few labels")
+    classifier_lr: PositiveFloat = option(0.5, "peak learning rate of the classifier", group="Few labels")
+
     device: Literal["auto", "cpu", "cuda"] = option("auto", "where to compute", group="Run")
     precision: Literal["fp32", "bf16"] = option("fp32", "of the encoder", group="Run")
     seed: Seed = option(0, "of the untrained encoder and of the probe", group="Run")
     output: PathText | None = option(None, "folder of the run; default results/runs/classify-<key>", group="Run")
     records: PathText | None = option(None, "folder of records; default results/records", group="Run")
     features: PathText | None = option(None, "folder in which features are kept; default results/features", group="Run")
+    checkpoint_minutes: PositiveFloat = option(
+        10.0, "minutes between checkpoints of the fine-tuning with few labels", group="Run"
+    )
     dry_run: bool = option(False, "print the plan and stop", group="Run")
 
     def __post_init__(self) -> None:

@@ -114,6 +114,11 @@ def plan(run: ProbeRun) -> str:
             *notes(run),
             f"probe       {settings.iterations_for(n)} iterations = {settings.epochs} epochs x {n // batch}, batch "
             f"{batch}, {settings.optimizer_for(n)}, peak lr {config.lr:g} x {batch} / 256 = {settings.lr_for(n):.4g}",
+            *(
+                f"few labels  {share:.3g}: encoder lr {config.encoder_lr:g}, classifier lr {config.classifier_lr:g}, "
+                f"{config.few_epochs} epochs"
+                for share in config.label_fractions
+            ),
             f"would write {run.output}",
             "",
             "# options",

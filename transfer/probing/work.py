@@ -17,9 +17,18 @@ from transfer.probing.encoder import make_encoder
 from transfer.probing.features import Features, extract, read_features, write_features
 from transfer.probing.measure import measure
 from transfer.probing.run import ProbeRun, notes, settings_of
+from transfer.probing.scores import accuracies, by_class, ranks
+from transfer.probing.semi_supervised import (
+    ClassifierTrainer,
+    FineTuneSettings,
+    balanced_subset,
+    fine_tune_classifier,
+    names_of,
+)
 from transfer.probing.splits import LabelledImages
 
 PROTOCOL = "frozen_features"
+WIDTH = {"resnet18": 512, "resnet50": 2048}  # outputs of the encoder
 RESULT = "results.json"
 
 Metrics = dict[str, dict[str, float | None]]
@@ -41,6 +50,9 @@ def probe(run: ProbeRun, account: Account) -> Metrics:
     account.details["unreadable"] = train.unreadable + test.unreadable
     metrics, details = measure(run, train, test)
     account.details |= details
+    for share in run.config.label_fractions:
+        metrics[f"labels_{share:g}"], found = with_few_labels(run, account, share)
+        account.details.setdefault("few_labels", {})[f"{share:g}"] = found
     write_json(run.output / RESULT, metrics)
     print(f"{subject.method}, epoch {subject.weights.epoch}, on {subject.data} ({len(test.labels)} test images):")
     for name, values in metrics.items():
@@ -66,6 +78,32 @@ def kept_features(run: ProbeRun, images: LabelledImages) -> Features:
         )
         write_features(path, found)
     return found
+
+
+def with_few_labels(run: ProbeRun, account: Account, share: float) -> tuple[dict[str, float], dict[str, Any]]:
+    """Fine-tune the encoder with `share` of the labels; return its accuracies, and what the record says of it."""
+    config, subject = run.config, run.subject
+    images = balanced_subset(subject.train, share, len(subject.classes), config.seed)
+    encoder = make_encoder(subject.weights)
+    trainer = ClassifierTrainer(
+        encoder,
+        WIDTH[subject.weights.arch],
+        images,
+        len(subject.classes),
+        FineTuneSettings(config.few_epochs, config.few_batch, config.encoder_lr, config.classifier_lr),
+        size=config.size,
+        seed=config.seed,
+        workers=config.workers,
+        device=run.device,
+    )
+    folder = run.output / f"labels-{share:g}"
+    model = fine_tune_classifier(trainer, folder, f"{share:.3g} of the labels", account, config.checkpoint_minutes)
+    scores = extract(
+        model, subject.test, size=config.size, batch=config.forward_batch, workers=config.workers, device=run.device
+    )
+    found, classes = ranks(lambda rows: rows, *scores.pair())
+    details = {"images": names_of(images), "iterations": trainer.max_iter}
+    return accuracies(found, classes), details | {"top1_by_class": by_class(found, scores.labels, subject.classes)}
 
 
 def read_results(path: Path) -> Metrics | None:

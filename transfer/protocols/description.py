@@ -12,7 +12,7 @@ from transfer.protocols.norms import NORM_OF
 from transfer.protocols.resolve import Protocol
 
 if TYPE_CHECKING:
-    from transfer.datasets.dataset import DetectionData
+    from transfer.datasets.data import DetectionData
 
 
 MANY_EPOCHS = 100  # several times the longest of the protocols; training from scratch takes this many

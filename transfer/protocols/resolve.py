@@ -23,7 +23,7 @@ from transfer.protocols.overrides import apply_overrides, set_precision
 from transfer.protocols.settings import check_needs, check_refused
 
 if TYPE_CHECKING:
-    from transfer.datasets.dataset import DetectionData
+    from transfer.datasets.data import DetectionData
 
 
 @dataclass(frozen=True)
