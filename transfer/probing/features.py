@@ -17,6 +17,7 @@ from benchmark.core.files import write_bytes
 from benchmark.core.progress import progress
 from pretrain.engine.workers import start_worker
 from pretrain.images.decoding import decode
+from pretrain.images.listing import PathList
 from pretrain.images.loading import normalised
 from transfer.probing.splits import LabelledImages
 

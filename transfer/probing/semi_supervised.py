@@ -21,7 +21,8 @@ from pretrain.engine.checkpoint import check_content, check_optimiser, continue_
 from pretrain.engine.failures import Diverged
 from pretrain.engine.hooks import Agreement, Checkpoints, Metrics, ProgressBar
 from pretrain.engine.loop import TrainingLoop
-from pretrain.images.loading import PathList, make_loader, normalised
+from pretrain.images.listing import PathList
+from pretrain.images.loading import make_loader, normalised
 from pretrain.images.recipe import ViewRecipe, ViewSettings
 from transfer.probing.splits import LabelledImages
 

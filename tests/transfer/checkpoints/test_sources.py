@@ -20,7 +20,7 @@ from benchmark.core.errors import UserError, run_command
 from benchmark.core.folder import ROOT
 from tests.benchmark.catalogue.server import running_server
 from tests.transfer.checkpoints.layout_files import FILES, light, without_head
-from tests.transfer.detection.test_model import _caffe2
+from tests.transfer.checkpoints.msra_file import caffe2_form
 from transfer.checkpoints.backbone import USER, ZOO
 from transfer.checkpoints.convention import MSRA_BGR, RGB
 from transfer.checkpoints.conversion import convert_checkpoint
@@ -110,7 +110,7 @@ def test_torchvisions_weights_by_name_are_supervised_ones(zoo):
 
 
 def test_msras_weights_by_name_keep_their_convention(zoo):
-    content = pickle.dumps({"blobs": _caffe2(ONLINE)}, protocol=2)
+    content = pickle.dumps({"blobs": caffe2_form(ONLINE)}, protocol=2)
     changes = {"method": "supervised-msra", "layout": "msra", "epochs": None, "note": "not stated", "file": "R-50.pkl"}
     zoo("supervised_msra", content, **changes)
     found = resolve_weights("zoo:supervised_msra")

@@ -17,7 +17,7 @@ from pretrain.engine.export import export_backbone
 from pretrain.networks.encoder import untrained_backbone
 from tests.pretrain.runs import method
 from tests.transfer.checkpoints.layout_files import FILES, detectron2, light, without_head
-from tests.transfer.detection.test_model import _caffe2
+from tests.transfer.checkpoints.msra_file import caffe2_form
 from transfer.checkpoints.convention import MSRA_BGR, RGB
 from transfer.checkpoints.conversion import convert_checkpoint
 from transfer.checkpoints.weights import resolve_weights
@@ -92,7 +92,7 @@ def test_torchvision_supervised(tmp_path):
 
 @pytest.mark.parametrize("blobs", [False, True])
 def test_msra_keeps_its_own_convention(blobs, tmp_path):
-    content = _caffe2(ONLINE) | {"conv1_w_momentum": np.ones(1)}
+    content = caffe2_form(ONLINE) | {"conv1_w_momentum": np.ones(1)}
     (tmp_path / "R-50.pkl").write_bytes(pickle.dumps({"blobs": content} if blobs else content, protocol=2))
     found = resolve_weights(f"msra:{tmp_path / 'R-50.pkl'}")
     assert effective(found) == ("BGR", [103.53, 116.28, 123.675], [1.0, 1.0, 1.0], True)
