@@ -44,10 +44,11 @@ class _Strict(BaseModel):
 
 
 class PublishedAs(_Strict):
-    """The rows of ``published.csv`` that were measured with an entry's file: ``method`` and ``epochs`` as there."""
+    """Method, variant and epochs of an entry as ``published.csv`` names them."""
 
     method: Text
-    epochs: Text
+    variant: str = ""
+    epochs: Annotated[int, Field(ge=1, le=10_000)] | None
 
 
 class Entry(_Strict):

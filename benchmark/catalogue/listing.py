@@ -53,7 +53,9 @@ def entry_text(entry: Entry) -> str:
     kind = "SHA-256 " if entry.sha256 else "MD5 "
     rows.append(("hash", f"{kind}{entry.sha256 or entry.md5}" if entry.sha256 or entry.md5 else "none published"))
     rows.append(("layout", entry.layout or "not seen; recognised when it is read"))
-    rows += [("published", f"{entry.published.method}, {entry.published.epochs} epochs")] if entry.published else []
+    if entry.published:
+        told = [entry.published.method, entry.published.variant, f"{entry.published.epochs or '?'} epochs"]
+        rows.append(("published as", ", ".join(filter(None, told))))
     rows.append(("source", entry.source))
     rows += [("note", entry.note)] if entry.note else []
     lines = [entry.name]

@@ -21,7 +21,10 @@ def table_as_dict(table: Table) -> dict[str, Any]:
         "published": [
             {
                 "method": row.method,
+                "variant": row.variant,
                 "epochs": row.epochs,
+                "differs": row.differs,
+                "account": row.origin,
                 "status": row.status,
                 "source": row.source,
                 "values": _nested(row.values),
@@ -53,10 +56,13 @@ def _row_fields(row: MeasuredRow) -> dict[str, Any]:
     return {
         "origin": row.origin,
         "method": setting.method,
+        "method_source": setting.method_source,
+        "zoo": setting.zoo,
         "label": row.label,
         "variant": row.variant,
         "branch": setting.branch,
         "epochs": setting.epochs,
+        "epochs_source": setting.epochs_source,
         "total_epochs": setting.total_epochs,
         "lr": setting.lr,
         "lr_chosen_by": "sweep" if setting.swept else "fixed",

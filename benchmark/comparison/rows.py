@@ -6,83 +6,29 @@ Repeats are runs of one setting: the same weights, or weights of one pre-trainin
 """
 
 import json
-import re
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from benchmark.catalogue.lookup import by_name
 from benchmark.comparison.comparisons import Comparison, comparisons_of, pools_of
-from benchmark.comparison.published import PublishedRow
+from benchmark.comparison.methods import CONTROL, RANDOM_INITS, WITHOUT_EPOCHS, is_published_method, name_of
+from benchmark.comparison.published import (
+    LEARNING_RATE,
+    SEARCHED,
+    PublishedRow,
+    differences,
+    protocol_settings,
+    shipped_hash,
+)
 from benchmark.comparison.repeats import MARGIN, Difference, Level, Pool, Repeat, Summary, summarise, units_of
+from benchmark.comparison.setting import Setting, same_but_length, setting_of
 from benchmark.core.errors import UserError
 from benchmark.records import RunRecord
 
 METRICS = tuple((task, metric) for task in ("bbox", "segm") for metric in ("AP", "AP50", "AP75"))
 TASK_NAMES = {"bbox": "box", "segm": "mask"}
-CONTROL = "random"
-METHOD_NAMES = {
-    "random": "untrained encoder",
-    "detectron2-random": "Detectron2's random init",
-    "kernel_ssl": "Kernel-SSL",
-    "moco": "MoCo (v1 or v2)",  # their checkpoints look the same, so no published figure is set beside them
-    "byol": "BYOL",
-    "simclr": "SimCLR",
-    "simsiam": "SimSiam",
-    "swav": "SwAV",
-    "barlow_twins": "Barlow Twins",
-    "vicreg": "VICReg",
-    "dino": "DINO",
-    "supervised-torchvision": "supervised (torchvision)",
-    "supervised-msra": "supervised (MSRA)",
-}
-# The first words of a method's name in published.csv, where they are not its own.
-PUBLISHED_NAMES = {
-    "random": "random init",
-    "kernel_ssl": "matrix ssl",
-    "supervised-torchvision": "supervised",
-    "supervised-msra": "supervised",
-}
-RANDOM_INITS = ("random", "detectron2-random")
-WITHOUT_EPOCHS = ("random", "detectron2-random", "supervised-torchvision", "supervised-msra")
-# Settings of a pre-training record that do not make another recipe: repeats, length, place and speed.
-NOT_RECIPE = (
-    "seed", "epochs", "data", "output", "records", "resume", "dry_run", "images_per_second", "workers", "log_every",
-    "device", "keep_every", "keep_epochs", "checkpoint_minutes",
-)  # fmt: skip
-
-
-@dataclass(frozen=True)
-class Setting:
-    """What makes runs repeats of each other: initial weights and learning rate.
-
-    ``recipe`` is the pre-training's settings as JSON where a pre-training record tells them, otherwise the hash of the
-    weights (other weights are no repeats), None for families that have none. ``lr`` is None where it was ``swept``:
-    then the rule that chose it is the setting, and repeats may have got different ones.
-    """
-
-    method: str
-    epochs: int | None
-    total_epochs: int | None
-    branch: str | None
-    lr: float | None = None
-    swept: bool = False
-    recipe: str | None = None
-    origin: str = "measured"
-
-    @property
-    def epochs_label(self) -> str:
-        """Epochs of pre-training that the weights had, by the checkpoint's own account: ``200``, ``200 of 400``."""
-        if self.epochs is None:
-            return "-" if self.method in WITHOUT_EPOCHS else "?"
-        if self.total_epochs is None or self.epochs == self.total_epochs:
-            return str(self.epochs)
-        return f"{self.epochs} of {self.total_epochs}"
-
-    @property
-    def epochs_text(self) -> str:
-        """The same with its unit: ``1 epoch``, ``200 of 400 epochs``."""
-        return f"{self.epochs_label} epoch{'' if self.epochs_label == '1' else 's'}"
 
 
 @dataclass
@@ -103,8 +49,10 @@ class MeasuredRow:
     @property
     def label(self) -> str:
         """The method as people write it, with the branch when it is not the usual one, and the variant."""
-        name = METHOD_NAMES.get(self.setting.method, self.setting.method)
-        more = [*(["momentum"] if self.setting.branch == "momentum" else []), *([self.variant] if self.variant else [])]
+        name = name_of(self.setting.method)
+        more = ["stated by user"] if self.setting.method_source == "stated" else []
+        more += ["momentum"] if self.setting.branch == "momentum" else []
+        more += [self.variant] if self.variant else []
         return f"{name} ({', '.join(more)})" if more else name
 
     @property
@@ -204,7 +152,9 @@ class Table:
     def length_pairs(self) -> list[tuple[MeasuredRow, MeasuredRow]]:
         """Return the pairs (shorter, longer) of whole pre-training runs of one method, recipe, branch and lr.
 
-        A file that tells its epochs but not its planned ones is taken for a whole run; a known part of one is not.
+        Only where both recipes are known, from a pre-training's record or from the catalogue: two files of one method
+        from different projects are no two lengths of one run. A file that tells its epochs but not its planned ones is
+        taken for a whole run; a known part of one is not.
         """
         pairs = []
         rows = [r for r in self.measured if r.setting.epochs and r.setting.total_epochs in (None, r.setting.epochs)]
@@ -212,36 +162,50 @@ class Table:
         rows.sort(key=lambda r: r.setting.epochs or 0)
         for i, shorter in enumerate(rows):
             for longer in rows[i + 1 :]:
-                if _same_but_length(shorter.setting, longer.setting):
+                if same_but_length(shorter.setting, longer.setting):
                     pairs.append((shorter, longer))
                     break
         return pairs
 
-    def published_beside(self, row: MeasuredRow, task: str) -> list[float]:
-        """Return the published AP of the same method and epochs, sorted: one from each source that has it."""
-        method = row.setting.method
-        name = PUBLISHED_NAMES.get(method, re.sub(r"[-_]", " ", method.lower()))
-        return sorted(
-            published.values[task, "AP"]
+    def published_rows_beside(self, row: MeasuredRow, task: str) -> list[PublishedRow]:
+        """Return the published rows with an AP of the same method, epochs and protocol, the most trusted source first.
+
+        The protocol is the same where the source differs from it in no setting that it shows; of the learning rate that
+        is so where both have the protocol's own, both the same other one, or both one that was searched.
+        """
+        return [
+            published
             for published in self.published
             if (task, "AP") in published.values
             and published.status != "claim"
-            and _names(published.method, name)
-            and (method in WITHOUT_EPOCHS or published.epochs == str(row.setting.epochs))
-        )
+            and _same_weights(published, row.setting)
+            and _same_protocol(published, row)
+        ]
+
+    def published_beside(self, row: MeasuredRow, task: str) -> list[float]:
+        """Return the AP of ``published_rows_beside``, in its order."""
+        return [published.values[task, "AP"] for published in self.published_rows_beside(row, task)]
 
 
-def _names(published: str, name: str) -> bool:
-    """Say whether a published method is `name`, perhaps with a remark; "moco v2+" is neither moco nor moco v2."""
-    return re.match(rf"{re.escape(name)}(?![\w+]| v\d)", re.sub(r"[-_]", " ", published.lower())) is not None
+def _same_weights(published: PublishedRow, setting: Setting) -> bool:
+    """Say whether a published row is of this very entry of the catalogue, or of this method and length."""
+    if setting.zoo is not None:
+        known = by_name(setting.zoo).published
+        same = (published.method, published.variant, published.epochs)
+        return known is not None and same == (known.method, known.variant, known.epochs)
+    if not is_published_method(published, setting.method):
+        return False
+    if setting.method in WITHOUT_EPOCHS:
+        return True
+    return setting.method_known and published.epochs is not None and setting.whole_run_of(published.epochs)
 
 
-def _same_but_length(a: Setting, b: Setting) -> bool:
-    # Weights from elsewhere come without a recipe: those of one method and branch are taken to share it.
-    known = all(setting.recipe is not None and setting.recipe.startswith("{") for setting in (a, b))
-    same_recipe = not known or a.recipe == b.recipe
-    same = (a.method, a.branch, a.lr, a.swept) == (b.method, b.branch, b.lr, b.swept)
-    return same and same_recipe and a.epochs != b.epochs
+def _same_protocol(published: PublishedRow, row: MeasuredRow) -> bool:
+    differing = differences(published.differs)
+    lr = differing.pop(LEARNING_RATE, str(protocol_settings(published.protocol)[LEARNING_RATE]))
+    if lr == SEARCHED or row.setting.swept:
+        return not differing and lr == SEARCHED and row.setting.swept
+    return not differing and all(str(own) == lr for own in row.lrs)
 
 
 def detection_tables(records: Iterable[RunRecord], published: Iterable[PublishedRow]) -> list[Table]:
@@ -307,13 +271,14 @@ def _table(group: Sequence[RunRecord], published: Sequence[PublishedRow], pretra
     first = group[0]
     fraction = first.details.get("fraction")
     shared = {k: v for k, v in first.overrides.items() if all(r.overrides.get(k) == v for r in group)}
-    # Published figures stand only beside runs of the whole protocol on the whole data set.
+    # Published figures stand only beside runs of the protocol as it is shipped, on the whole data set.
     comparable = any(not r.overrides for r in group) and not fraction and first.data in ("coco", "voc")
+    comparable = comparable and first.protocol_hash == shipped_hash(str(first.protocol))
     quoted = [row for row in published if row.protocol == first.protocol] if comparable else []
     rows: dict[Setting, MeasuredRow] = {}
     for record in group:
         source = _source_of(record, pretrained)
-        setting = _setting(record, source)
+        setting = setting_of(record, source)
         _add(rows.setdefault(setting, MeasuredRow(setting)), record, source)
     measured = sorted(rows.values(), key=_reading_order)
     _name_variants(measured)
@@ -324,19 +289,6 @@ def _table(group: Sequence[RunRecord], published: Sequence[PublishedRow], pretra
             if row.origin == "measured" and (repeats := row.values.get((task, metric))):
                 row.pool[task, metric] = shared_sds.get(units_of(repeats).level)
     return table
-
-
-def _setting(record: RunRecord, source: RunRecord | None) -> Setting:
-    recipe = None
-    if source is not None:
-        settings = {key: value for key, value in source.config.items() if key not in NOT_RECIPE}
-        recipe = json.dumps({"data": source.data, **settings}, sort_keys=True)
-    elif record.method not in WITHOUT_EPOCHS:
-        recipe = next(iter(_weights_keys(record)), None)
-    swept = record.details.get("lr_chosen_by") == "sweep"
-    lr = None if swept else record.details.get("lr")
-    origin = "imported" if record.kind == "imported" else "measured"
-    return Setting(record.method, record.epochs, record.total_epochs, record.branch, lr, swept, recipe, origin)
 
 
 def _add(row: MeasuredRow, record: RunRecord, source: RunRecord | None) -> None:
@@ -362,13 +314,14 @@ def _name_variants(rows: Sequence[MeasuredRow]) -> None:
         s = row.setting
         alike[s.method, s.branch, s.epochs, s.total_epochs].append(row)
     for group in alike.values():
-        if len({row.setting.recipe for row in group}) > 1:
+        if len({(row.setting.recipe, row.setting.zoo) for row in group}) > 1:
             recipes = [_recipe_of(row) for row in group]
             known = [recipe for recipe in recipes if recipe]
             differing = [k for k in sorted(set().union(*known)) if len({str(r.get(k)) for r in known}) > 1]
             for row, recipe in zip(group, recipes, strict=True):
                 named = ", ".join(f"{key}={recipe.get(key)}" for key in differing) if recipe else ""
                 row.variant = named or ("" if recipe else f"weights {(row.setting.recipe or 'unknown')[:8]}")
+                row.variant = f"zoo:{row.setting.zoo}" if row.setting.zoo else row.variant
 
 
 def _recipe_of(row: MeasuredRow) -> dict[str, Any]:
@@ -403,4 +356,5 @@ def _reading_order(row: MeasuredRow) -> tuple:
     """Controls first, then methods by name, each from short to long pre-training."""
     order = {"detectron2-random": 0, "random": 1, "supervised-torchvision": 2, "supervised-msra": 3}
     s = row.setting
-    return (order.get(s.method, 9), s.method, s.epochs or 0, s.branch or "", s.swept, s.lr or 0, s.recipe or "")
+    weights = (s.recipe or "", s.zoo or "")
+    return (order.get(s.method, 9), s.method, s.epochs or 0, s.branch or "", s.swept, s.lr or 0, *weights)

@@ -4,7 +4,8 @@ from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 
-from benchmark.comparison.rows import CONTROL, TASK_NAMES, WITHOUT_EPOCHS, MeasuredRow, Table
+from benchmark.comparison.methods import CONTROL, WITHOUT_EPOCHS
+from benchmark.comparison.rows import TASK_NAMES, MeasuredRow, Table
 from benchmark.pages import plots
 from benchmark.pages.answer import QUESTION, answer, main_table
 from benchmark.pages.details import details_of
@@ -135,12 +136,13 @@ def _hero(table: Table) -> Plot | None:
 
 
 def _published_lines(table: Table, task: str, known: set[str]) -> list[plots.Line]:
-    """Return the published points of methods that were not measured, the most quoted methods first."""
+    """Return the published points of this very protocol, of methods not measured here, the most quoted first."""
     points: dict[str, list[plots.Point]] = defaultdict(list)
     for row in table.published:
         value = row.values.get((task, "AP"))
-        if value is not None and row.epochs.isdigit() and row.status != "claim" and row.method not in known:
-            points[row.method].append(plots.Point(float(row.epochs), value))
+        if value is None or row.epochs is None or row.differs or row.status == "claim" or row.label in known:
+            continue
+        points[row.label].append(plots.Point(float(row.epochs), value))
     most = sorted(points.items(), key=lambda item: (-len(item[1]), item[0]))[: max(0, 8 - len(known))]
     return [plots.Line(method, (), tuple(found)) for method, found in most]
 

@@ -4,7 +4,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 
-from benchmark.comparison.rows import METHOD_NAMES
+from benchmark.comparison.methods import METHOD_NAMES
 from benchmark.detections.files import read_ground_truth, read_predictions
 from benchmark.detections.reasons import ERRORS, Errors, errors
 from benchmark.pages import plots

@@ -4,8 +4,9 @@ import re
 from collections.abc import Sequence
 
 from benchmark.comparison.comparisons import Comparison
+from benchmark.comparison.methods import METHOD_NAMES
 from benchmark.comparison.published import PublishedRow
-from benchmark.comparison.rows import METHOD_NAMES, METRICS, TASK_NAMES, MeasuredRow, Table, trouble
+from benchmark.comparison.rows import METRICS, TASK_NAMES, MeasuredRow, Table, trouble
 from benchmark.comparison.wording import basis_text, interval_text
 from benchmark.pages.view import Cell, Column, Grid, Row
 from benchmark.records import RunRecord
@@ -40,7 +41,7 @@ def results_grid(table: Table, name: str) -> Grid:
     rows += [_published(row, tasks, beside) for row in table.published]
     note = (
         "Means of the repeats; below them the standard deviation (sd) of single runs. A measured figure opens its "
-        "records, a published one its source. Higher is better."
+        "records, a published one its source, which says in what it differs from this protocol. Higher is better."
     )
     return Grid(f"{name}-results", "Average precision in percent", tuple(columns), tuple(rows), note)
 
@@ -51,17 +52,18 @@ def _measured(table: Table, row: MeasuredRow, tasks: Sequence[str], beside: Sequ
     cells = [Cell(row.label), Cell(epochs, _number(setting.epochs)), Cell(str(row.runs), row.runs), _rate(row)]
     for task in tasks:
         cells += [_summary(row, task, metric) for _, metric in FIGURES]
-        cells += [_quoted(table.published_beside(row, task))] if task in beside else []
+        cells += [_quoted(table.published_rows_beside(row, task), task)] if task in beside else []
     cells += [Cell(row.origin), Cell("; ".join(row.troubles))]
     return Row(tuple(cells), METHOD_NAMES.get(setting.method, setting.method), epochs, row.origin)
 
 
-def _quoted(values: Sequence[float]) -> Cell:
-    """Return published AP of the same method and length, lowest to highest where sources differ."""
-    if not values:
+def _quoted(rows: Sequence[PublishedRow], task: str) -> Cell:
+    """Return published AP of the same method and length under the same protocol, the most trusted account first."""
+    if not rows:
         return Cell("")
-    low, high = min(values), max(values)
-    return Cell(f"{low:.1f}" if low == high else f"{low:.1f} to {high:.1f}", low)
+    values = dict.fromkeys(f"{row.values[task, 'AP']:.1f} ({row.origin})" for row in rows)
+    title = "; ".join(dict.fromkeys(row.source for row in rows))
+    return Cell("; ".join(values), rows[0].values[task, "AP"], title=title)
 
 
 def _rate(row: MeasuredRow) -> Cell:
@@ -85,16 +87,17 @@ def _summary(row: MeasuredRow, task: str, metric: str) -> Cell:
 
 
 def _published(row: PublishedRow, tasks: Sequence[str], beside: Sequence[str]) -> Row:
-    epochs = row.epochs if row.epochs not in ("", "-") else None
-    cells = [Cell(row.method), Cell(row.epochs, _epochs(row.epochs)), Cell(""), Cell("")]
+    cells = [Cell(row.label), Cell(row.epochs_text, _number(row.epochs)), Cell(""), Cell("")]
     for task in tasks:
         for _, metric in FIGURES:
             value = row.values.get((task, metric))
             href = address_of(row.source)
             cells.append(Cell("" if value is None else f"{value:.1f}", value, href=href if value is not None else None))
         cells += [Cell("")] if task in beside else []
-    cells += [Cell(f"published ({row.status})", title=row.source, href=address_of(row.source)), Cell("")]
-    return Row(tuple(cells), row.method, epochs, "published")
+    account = row.origin if row.status == "primary" else f"{row.origin}, {row.status}"
+    account += f"; differs in {row.differs}" if row.differs else ""
+    cells += [Cell(f"published ({account})", title=row.source, href=address_of(row.source)), Cell("")]
+    return Row(tuple(cells), row.method, row.epochs_text or None, "published")
 
 
 def address_of(source: str) -> str | None:
@@ -110,11 +113,6 @@ def address_of(source: str) -> str | None:
 
 def _number(value: object) -> float | None:
     return float(value) if isinstance(value, int | float) else None
-
-
-def _epochs(text: str) -> float | None:
-    found = re.match(r"\d+", text)
-    return float(found.group(0)) if found else None
 
 
 def differences_grid(table: Table, name: str) -> Grid | None:

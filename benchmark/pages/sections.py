@@ -5,7 +5,8 @@ from collections.abc import Sequence
 
 from scipy import stats
 
-from benchmark.comparison.rows import METHOD_NAMES, MeasuredRow, Table, trouble
+from benchmark.comparison.methods import METHOD_NAMES
+from benchmark.comparison.rows import MeasuredRow, Table, trouble
 from benchmark.pages import plots
 from benchmark.pages.details import duration
 from benchmark.pages.view import Cell, Column, Grid, Plot, Row, Section

@@ -42,8 +42,8 @@ def _troubles(tables: Sequence[Table]) -> list[dict[str, Any]]:
 def _published(tables: Sequence[Table]) -> list[dict[str, Any]]:
     return [
         {"protocol": table.protocol, "data": table.data, "origin": "published", "method": row.method}
-        | {"epochs": row.epochs, "task": task, "metric": metric, "value": value}
-        | {"status": row.status, "source": row.source}
+        | {"variant": row.variant, "epochs": row.epochs_text, "task": task, "metric": metric, "value": value}
+        | {"differs": row.differs, "account": row.origin, "status": row.status, "source": row.source}
         for table in tables
         for row in table.published
         for (task, metric), value in row.values.items()

@@ -9,19 +9,20 @@ import sys
 import pytest
 
 from benchmark import report
-from benchmark.comparison.published import PUBLISHED, read_published
+from benchmark.comparison.published import read_published, shipped_hash
 from benchmark.comparison.repeats import Difference
-from benchmark.comparison.rows import NOT_RECIPE, detection_tables
+from benchmark.comparison.rows import detection_tables
+from benchmark.comparison.setting import NOT_RECIPE
 from benchmark.comparison.wording import difference_text
-from benchmark.core.errors import UserError, run_command
-from benchmark.core.folder import ROOT
+from benchmark.core.errors import run_command
 from benchmark.records import RunRecord
 
 
 def detection(identity, method, epochs, seed, box, mask, protocol="coco-c4-1x", data="coco", **changes):
     metrics = {"bbox": {"AP": box, "AP50": box + 20}, "segm": {"AP": mask}}
     values = {"id": identity, "kind": "detection", "status": "completed", "method": method, "seed": seed}
-    values |= {"epochs": epochs, "total_epochs": epochs, "protocol": protocol, "protocol_hash": "h", "data": data}
+    values |= {"epochs": epochs, "total_epochs": epochs, "protocol": protocol, "data": data}
+    values |= {"protocol_hash": shipped_hash(protocol), "method_source": "file", "epochs_source": "file"}
     values |= {"metrics": metrics, "duration_seconds": 1.0, "details": {"lr": 0.02}}
     return RunRecord(**(values | changes))
 
@@ -32,10 +33,13 @@ def records(tmp_path):
     rows = [
         detection("r0", "random", 0, 0, 26.0, 25.0),
         detection("r1", "random", 0, 1, 26.4, 25.4),
-        detection("a0", "kernel_ssl", 400, 0, 38.0, 33.0),
-        detection("a1", "kernel_ssl", 400, 1, 38.6, 33.4),
-        detection("b0", "kernel_ssl", 800, 0, 38.2, 33.3),
-        detection("b1", "kernel_ssl", 800, 1, 38.2, 33.2),
+        detection("n0", "detectron2-random", 0, 0, 26.3, 25.3),
+        pretrained("w400", "a", 400),
+        pretrained("w800", "b", 800),
+        detection("a0", "kernel_ssl", 400, 0, 38.0, 33.0, weights_sha256="a"),
+        detection("a1", "kernel_ssl", 400, 1, 38.6, 33.4, weights_sha256="a"),
+        detection("b0", "kernel_ssl", 800, 0, 38.2, 33.3, weights_sha256="b"),
+        detection("b1", "kernel_ssl", 800, 1, 38.2, 33.2, weights_sha256="b"),
         detection("p", "kernel_ssl", 200, 0, 30.0, 29.0, total_epochs=400),
         detection(
             "d", "byol", 400, 0, 0, 0, status="diverged", metrics={}, details={"iteration": 34, "lr_at_end": 0.0123}
@@ -71,7 +75,10 @@ def test_published_stands_beside_measured_and_never_in_a_mean(records, tmp_path,
     row = next(line for line in printed.splitlines() if line.startswith("| untrained encoder"))
     cells = dict(zip(header.split(" | "), row.split(" | "), strict=True))
     assert cells["box AP"] == "26.2 (sd 0.28)"
-    assert cells["box AP published"] == "26.4"
+    assert cells["box AP published"] == ""  # the papers' "random init" is Detectron2's, not the untrained encoder
+    row = next(line for line in printed.splitlines() if line.startswith("| Detectron2's random init"))
+    cells = dict(zip(header.split(" | "), row.split(" | "), strict=True))
+    assert cells["box AP published"] == "26.4 (own paper)"
     lines = list(csv.DictReader(io.StringIO((tmp_path / "out" / "tables" / "report.csv").read_text())))
     assert {line["origin"] for line in lines} == {"measured", "published"}
     for line in lines:
@@ -110,28 +117,6 @@ def test_files_are_written_and_the_page_holds_the_tables(records, tmp_path, caps
     assert made == {"report.md", "report.tex", "report.json", "report.csv", "runs.csv", "comparisons.csv"}
 
 
-def test_published_values_are_the_files():
-    rows = read_published()
-    moco = [row for row in rows if row.protocol == "coco-c4-1x" and row.method == "MoCo v1" and "Table 5" in row.source]
-    assert moco[0].values["bbox", "AP75"] == 41.6
-    assert all("mmdet" not in row.source for row in rows)  # other heads; on VOC the 11-point AP
-    assert all("stock" not in row.source for row in rows if row.protocol == "coco-c4-1x" and row.method == "supervised")
-
-
-@pytest.mark.parametrize(
-    ("column", "value", "said"), [(8, "", "no source"), (7, "guess", "status 'guess'"), (6, "forty", "not a number")]
-)
-def test_a_figure_without_origin_is_refused(tmp_path, column, value, said):
-    with open(PUBLISHED, newline="") as file:
-        lines = list(csv.reader(file))[:3]
-    lines[2][column] = value
-    path = tmp_path / "published.csv"
-    with open(path, "w", newline="") as file:
-        csv.writer(file).writerows(lines)
-    with pytest.raises(UserError, match=f"line 3.*{said}"):
-        read_published(path)
-
-
 def test_report_imports_no_torch_and_says_when_there_is_nothing(tmp_path):
     code = (
         "import sys; from benchmark import report; report.main(sys.argv[1:]); "
@@ -155,13 +140,6 @@ def test_an_output_that_cannot_be_written_is_told(records, tmp_path, capsys):
     (tmp_path / "file").write_text("")
     assert run_command(report.main, ["--records", str(records), "--output", str(tmp_path / "file")]) == 2
     assert "cannot be written to" in capsys.readouterr().err
-
-
-def test_published_copy_is_unchanged():
-    shared = ROOT.parent / "shared" / "published.csv"
-    if not shared.is_file():
-        pytest.skip(f"no {shared.name} beside the project")
-    assert PUBLISHED.read_bytes() == shared.read_bytes()
 
 
 def pretrained(identity, weights, epochs, seed=0, **config):
@@ -230,14 +208,14 @@ def test_runs_of_one_seed_from_several_pretrainings_are_averaged_before_pairing(
 
 
 def test_a_missing_value_is_blank_and_never_zero(tmp_path, capsys):
-    row = detection("x", "random", 0, 0, 20.0, 20.0)
+    row = detection("x", "detectron2-random", 0, 0, 20.0, 20.0)
     row.metrics["segm"]["AP"] = None
     row.metrics["bbox"]["AP75"] = 0.0  # nothing right at all: a result, not a gap
     row.write(tmp_path / "records")
     printed, _ = build(tmp_path / "records", tmp_path, capsys)
-    line = next(line for line in printed.splitlines() if line.startswith("| untrained"))
+    line = next(line for line in printed.splitlines() if line.startswith("| Detectron2"))
     assert line.split(" | ")[2:7] == ["1", "0.02", "20.0", "40.0", "0.0"]
-    assert line.split(" | ")[8:12] == ["", "", "", "29.3"]
+    assert line.split(" | ")[8:12] == ["", "", "", "29.3 (own paper)"]
     lines = csv.DictReader(io.StringIO((tmp_path / "out" / "tables" / "report.csv").read_text()))
     assert not [x for x in lines if x["origin"] == "measured" and (x["task"], x["metric"]) == ("segm", "AP")]
 
@@ -297,20 +275,3 @@ def test_other_data_of_the_same_name_gets_its_own_table_and_fractions_share_one(
     (table,) = detection_tables(rows, read_published()[:0])
     assert table.measured[0].runs == 2
     assert "10 % of the training images" in table.title
-
-
-@pytest.mark.parametrize(
-    ("method", "epochs", "protocol", "expected"),
-    [
-        ("moco v2", 800, "coco-c4-1x", [39.5]),
-        ("moco", 200, "coco-c4-1x", []),  # v1 or v2: not known
-        ("simsiam", 200, "coco-c4-1x", [37.9, 39.2]),
-        ("random", 0, "coco-c4-2x", [35.6, 35.6]),
-        ("supervised-torchvision", None, "coco-fpn-1x", [38.9]),
-        ("byol", 400, "coco-c4-1x", []),  # published for 200 epochs only
-    ],
-)
-def test_published_figures_stand_beside_the_same_method_and_length_only(method, epochs, protocol, expected):
-    run = detection("x", method, epochs, 0, 20.0, 20.0, protocol=protocol)
-    table = detection_tables([run], read_published())[0]
-    assert table.published_beside(table.measured[0], "bbox") == expected

@@ -14,6 +14,7 @@ import yaml
 from benchmark.catalogue import cache as caching
 from benchmark.catalogue.entries import LAYOUTS, ZOO, Entry, page_host, read_zoo
 from benchmark.catalogue.lookup import by_hash, by_name, choose, series
+from benchmark.comparison.published import read_figures
 from benchmark.core.errors import UserError, run_command
 from benchmark.zoo import main
 
@@ -96,6 +97,15 @@ def test_every_raw_row_became_an_entry():
             assert entry.epochs == int(row["epochs"])
         if row["md5_or_sha"]:
             assert row["md5_or_sha"] in (f"sha256:{entry.sha256}", f"md5:{entry.md5}")
+
+
+def test_published_names_are_rows_of_the_published_figures():
+    known = {(figure.method, figure.variant, figure.epochs) for figure in read_figures()}
+    linked = [entry for entry in ENTRIES if entry.published]
+    assert len(linked) > 50
+    told = {entry.name: (entry.published.method, entry.published.variant, entry.published.epochs) for entry in linked}
+    assert {name for name, row in told.items() if row not in known} == set()
+    assert {entry.name for entry in linked if entry.epochs != entry.published.epochs} == set()
 
 
 def entry(**changes):

@@ -4,6 +4,7 @@ import hashlib
 import random
 from pathlib import Path
 
+from benchmark.comparison.published import shipped_hash
 from benchmark.records import RunRecord
 
 CREATED = "2026-01-02T03:04:05+00:00"
@@ -35,7 +36,7 @@ def detection(method: str, epochs: int | None, seed: int, ap: float, **changes) 
         "branch": "online" if epochs else None,
         "weights_sha256": sha(f"{method} {epochs}"),
         "protocol": "coco-c4-1x",
-        "protocol_hash": sha("settings"),
+        "protocol_hash": shipped_hash("coco-c4-1x"),
         "data": "coco",
         "metrics": {
             "bbox": {"AP": ap, "AP50": ap + 20, "AP75": ap + 3},

@@ -10,7 +10,7 @@ from detectron2.checkpoint.c2_model_loading import convert_c2_detectron_names
 from detectron2.config import get_cfg
 from safetensors.torch import save_file
 
-from benchmark.comparison.rows import METHOD_NAMES
+from benchmark.comparison.methods import METHOD_NAMES
 from benchmark.core.errors import UserError
 from pretrain.engine.checkpoint import save_checkpoint
 from pretrain.engine.export import export_backbone
