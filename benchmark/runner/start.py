@@ -1,0 +1,118 @@
+"""From the options to a suite that runs: plan it, refuse a second runner, run or submit what is left, report."""
+
+import json
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from benchmark.core.errors import RunFailed, UserError
+from benchmark.core.folder import RESULTS, ROOT, check_writable
+from benchmark.core.lock import lock_folder
+from benchmark.records import RunRecord, scan_records
+from benchmark.runner import local, slurm
+from benchmark.runner.config import SuiteConfig
+from benchmark.runner.cost import Costs
+from benchmark.runner.display import Display
+from benchmark.runner.machine import accelerators, shares
+from benchmark.runner.overview import as_json, counts, left_lines, overview, power_line
+from benchmark.runner.planned import PlannedRun, plan
+from benchmark.runner.power import powers
+from benchmark.runner.state import State, states
+from benchmark.runner.suite import FOLDERS, Suite, missing, read_suite, suite_path
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A suite, resolved: its name, its runs in order, their states, and the records that are there."""
+
+    name: str
+    runs: list[PlannedRun]
+    states: dict[str, State]
+    records: list[RunRecord]
+    output: Path
+    folder: Path
+
+
+def start(config: SuiteConfig) -> int:
+    """Do what the options say; return 0. Raises ``UserError``, and ``RunFailed`` when a run did not complete."""
+    suite, ready = prepare(config)
+    costs, power = Costs(ready.records), powers(ready.runs, ready.records)
+    if config.json:
+        print(json.dumps(as_json(ready.name, ready.runs, ready.states, costs, power), indent=1, allow_nan=False))
+        return 0
+    if config.plan:
+        print("\n".join(overview(ready.runs, ready.states, costs, power)))
+        return 0
+    if config.cancel:
+        print(f"cancelled: {', '.join(slurm.cancel(ready.output)) or 'no job is there'}")
+        return 0
+    if lacking := missing(suite):
+        raise UserError(
+            f"suite {ready.name} needs {', '.join(f'--{name}' for name in lacking)}; --plan shows its runs."
+        )
+    check_writable(ready.output, "--output")
+    check_writable(ready.folder, "--records")
+    ready.output.mkdir(parents=True, exist_ok=True)
+    lock = lock_folder(ready.output, wait=0)  # a second runner is refused: it would start the same runs
+    try:
+        print(f"{ready.name}: {counts(ready.states)}; into {ready.output}, records into {ready.folder}")
+        print("\n".join([*left_lines(ready.runs, ready.states, costs), *map(power_line, power)]), flush=True)
+        problems = work(config, ready, costs)
+    finally:
+        lock.release()
+    return finish(config, ready, problems)
+
+
+def prepare(config: SuiteConfig) -> tuple[Suite, Prepared]:
+    """Return the suite and its runs with their states. Raises ``UserError`` for a mistake in it."""
+    path = suite_path(config.suite)
+    given = {name: _absolute(getattr(config, name)) for name in FOLDERS} | {"weights": config.weights or None}
+    suite = read_suite(path, given)
+    if config.hours is not None:
+        kinds = ("pretrain", "coco", "voc", "classify")
+        limited = {kind: suite.of(kind).model_copy(update={"hours": float(config.hours)}) for kind in kinds}
+        suite = suite.model_copy(update={"resources": limited})
+    folder = Path(config.records or RESULTS / "records").absolute()
+    output = Path(config.output or RESULTS / "runs" / path.stem).absolute()
+    runs = plan(suite, path, output, folder)
+    records, problems = scan_records(folder)
+    for problem in problems[:3]:
+        print(f"warning: {problem}", file=sys.stderr)
+    return suite, Prepared(path.stem, runs, states(runs, records), records, output, folder)
+
+
+def _absolute(folder: str | None) -> str | None:
+    return None if folder is None else str(Path(folder).absolute())
+
+
+def work(config: SuiteConfig, ready: Prepared, costs: Costs) -> list[str]:
+    """Run or submit what is not done, and wait for it; return one line for each run that did not complete."""
+    left = [run for run in ready.runs if ready.states[run.name].name != "done"]
+    if config.cluster == "slurm":
+        cluster = slurm.Cluster(
+            config.partition, config.account, config.qos, config.cpus_per_gpu, config.signal_seconds, config.sbatch
+        )
+        jobs = slurm.submit(left, ready.output, cluster)
+        failed = slurm.watch(jobs, {run.name: run for run in left}, float(config.poll_seconds))
+        return [f"{name} ({reason})" for name, reason in failed.items()]
+    places = shares(accelerators(), min(config.jobs, max(len(left), 1)))
+    hours = {run.name: costs.of(run).gpu_hours for run in left}
+    ended = local.run_all(left, places, ready.output, Display(left, hours, len(places)))
+    return [f"{name} ({reason})" for name, reason in [*ended.failed.items(), *ended.not_started.items()]]
+
+
+def finish(config: SuiteConfig, ready: Prepared, problems: list[str]) -> int:
+    """Make the report and say where the pictures are. Raises ``RunFailed`` for runs that did not complete."""
+    if config.report:
+        words = [str(ROOT / "benchmark" / "report.py"), "--records", str(ready.folder)]
+        reported = local.call([*words, "--output", str(ready.folder.parent)])
+        problems = problems + ([] if reported == 0 else ["report"])
+    pictures = [path for run in ready.runs if (path := run.output / "predictions.png").is_file()]
+    if pictures:
+        print("predictions beside ground truth:", *pictures, sep="\n  ")
+    if problems:
+        raise RunFailed(
+            f"{len(problems)} of {len(ready.runs)} runs did not complete: {'; '.join(problems)}; the same command "
+            "tries them again."
+        )
+    return 0
