@@ -76,7 +76,7 @@ def pairs_text(found: Sequence[Sequence[Entry]]) -> str:
         first = entries[0]
         what = first.method + (f" ({first.variant})" if first.variant else "")
         lengths = " / ".join(str(entry.epochs) for entry in entries)
-        lines.append(f"{lengths:<26} {what}, {first.project}")
+        lines.append(f"{lengths:<28} {what}, {first.project}")
         names = "  ".join(entry.name + ("*" if entry.access == "hand" else "") for entry in entries)
         lines += textwrap.wrap(names, WIDTH, initial_indent="    ", subsequent_indent="    ", break_on_hyphens=False)
     lines += ["", f"{len(found)} recipes at two or more lengths, in epochs of pre-training."]
