@@ -1,7 +1,8 @@
-"""Any ResNet-50 checkpoint in, Detectron2 weights out, or a non-zero exit that says why.
+"""Any ResNet-50 checkpoint in, Detectron2 weights out (or MoCo's, or torchvision's), or a non-zero exit that says why.
 
     python transfer/convert.py CHECKPOINT --output FILE.pth [--branch online|momentum] [--layout L] [--trust]
     python transfer/convert.py zoo:NAME|hf:REPO|https://... --output FILE.pth
+    python transfer/convert.py CHECKPOINT --to moco|torchvision
     python transfer/convert.py CHECKPOINT --inspect
 
 Strict: all 265 tensors of the backbone with their shapes and finite values, or nothing. docs/conversion.md has the
@@ -44,9 +45,18 @@ class ConvertConfig:
     epochs_stated: int | None = option(
         None, "epochs of pre-training of a file that does not say them; recorded as stated by you", group="Input"
     )
+    to: str = option(
+        "detectron2",
+        "form of the file: Detectron2 weights, a checkpoint as MoCo's (for its linear probe and converter), or a state "
+        "dict of torchvision's ResNet",
+        group="Output",
+        choices=("detectron2", "moco", "torchvision"),
+    )
     inspect: bool = option(False, "say what the file holds and write nothing", group="Output")
     output: PathText | None = option(
-        None, "the file to write; default the checkpoint's name with .detectron2.pth, beside it", group="Output"
+        None,
+        "the file to write; default the checkpoint's name with .detectron2.pth (or as --to says), beside it",
+        group="Output",
     )
     overwrite: bool = option(False, "replace --output if it holds something else", group="Output")
 
@@ -67,18 +77,18 @@ def main(argv: list[str] | None = None) -> int:
     words = [*config.file, *([config.weights] if config.weights else [])]
     if len(words) != 1:
         raise UserError(f"{len(words)} files are given; write transfer/convert.py CHECKPOINT --output FILE.pth.")
-    output = Path(config.output) if config.output else default_output(words[0])
+    output = Path(config.output) if config.output else default_output(words[0], config.to)
     if output.resolve() == Path(words[0]).resolve():
         raise UserError(f"--output {output} is the checkpoint itself; choose another name.")
     return inspect(config, words[0]) if config.inspect else convert(config, words[0], output)
 
 
-def default_output(word: str) -> Path:
+def default_output(word: str, form: str) -> Path:
     """Return where the converted file goes: beside a file of this machine, here for a published one."""
     from benchmark.catalogue.obtain import names_a_published_file
 
     path = Path(re.split(r"[/:]", word)[-1]) if names_a_published_file(word) else Path(word)
-    return path.with_name(_SUFFIXES.sub("", path.name) + ".detectron2.pth")
+    return path.with_name(_SUFFIXES.sub("", path.name) + f".{form}" + (".pth.tar" if form == "moco" else ".pth"))
 
 
 def inspect(config: ConvertConfig, word: str) -> int:
@@ -94,9 +104,10 @@ def inspect(config: ConvertConfig, word: str) -> int:
 
 def convert(config: ConvertConfig, word: str, output: Path) -> int:
     """Convert the file into `output`."""
-    from transfer.checkpoints.conversion import convert_checkpoint, write_converted
+    from transfer.checkpoints.conversion import find_backbone, write_converted
+    from transfer.checkpoints.exports import FORMS
 
-    content = convert_checkpoint(
+    backbone = find_backbone(
         word,
         branch=config.branch,
         layout=config.layout,
@@ -104,9 +115,9 @@ def convert(config: ConvertConfig, word: str, output: Path) -> int:
         method=config.method,
         epoch=config.epochs_stated,
     )
-    new = write_converted(output, content, overwrite=config.overwrite)
-    about = ", ".join(f"{key} {value}" for key, value in content["source"].items() if value is not None)
-    print(f"{len(content['model'])} of 265 tensors ({about})")
+    new = write_converted(output, FORMS[config.to](backbone), overwrite=config.overwrite)
+    about = ", ".join(f"{key} {value}" for key, value in backbone.source().items() if value is not None)
+    print(f"{len(backbone.tensors)} of {len(backbone.tensors)} tensors ({about})")
     print(f"written to {output}" if new else f"{output} already holds exactly this")
     return 0
 

@@ -93,6 +93,10 @@ def announce(run: PretrainRun, trainer: PretrainTrainer, start: int) -> None:
     write_text(run.output / "config.yaml", to_yaml(config))
     if config.data is None:
         say("no --data given: training on the embedded photographs, with sizes that suit a CPU (recipes/embedded.yaml)")
+    if config.arch == "resnet18":
+        say(
+            "a ResNet-18 can be classified (transfer/classify.py); no detector here takes one (that is for a ResNet-50)"
+        )
     say(
         f"{config.method}, {config.arch}, {len(run.subject):,} images of {config.image_size} px, "
         f"{config.epochs} epochs of {trainer.iterations_per_epoch} iterations, batch {config.batch_size} "

@@ -5,12 +5,11 @@ from pathlib import Path
 import torch
 
 from benchmark.core.errors import UserError, nearest
+from transfer.checkpoints.contents import Contents
 from transfer.checkpoints.detectron2_form import source_of_file
-from transfer.checkpoints.finding import Candidate, Match, branch_of, find_candidates, identify, normalised, walk
+from transfer.checkpoints.finding import Candidate, Match, branch_of, find_candidates, identify, normalised
 from transfer.checkpoints.layouts import BY_NAME
 from transfer.checkpoints.likeness import looks_like
-from transfer.checkpoints.reading import Contents
-from transfer.checkpoints.strictness import faults
 
 AT = "at:"  # --layout at:ADDRESS takes the backbone at an address that no layout has
 BRANCHES = ("online", "momentum")
@@ -22,10 +21,13 @@ def choose(contents: Contents, path: Path, branch: str, layout: str | None) -> M
     Raises:
         UserError: no backbone, several, none in this branch or layout; with the choices there are.
     """
-    found = find_candidates(contents.content, contents.metadata)
+    found = find_candidates(contents)
     if not found:
         raise UserError(f"{path} holds no ResNet-50: it looks like {likeness(contents)}.")
     wanted = _forced(found, path, layout) if layout else [match for match in map(identify, found) if match.layout]
+    if not wanted and all(candidate.examined.faults for candidate in found):
+        where = ", ".join(candidate.title for candidate in found)
+        raise UserError(f"{path} holds no whole ResNet-50: what is under {where} looks like {likeness(contents)}.")
     if not wanted:
         raise UserError(
             f"{path} holds {'a backbone' if len(found) == 1 else 'backbones'} where no known layout has one, under "
@@ -37,10 +39,11 @@ def choose(contents: Contents, path: Path, branch: str, layout: str | None) -> M
     if not fitting:
         has = ", ".join(sorted({f"{m.branch} ({m.candidate.title})" for m in said}))
         raise UserError(f"{path} has no {branch} branch; it has {has}: choose that by --branch.")
-    whole = [match for match in fitting if not faults(match.candidate)] or fitting
-    if len(whole) > 1 and not _all_equal([match.candidate for match in whole]):
-        raise UserError(f"{path} holds {len(whole)} backbones for the {branch} branch; choose by {_choices(whole)}.")
-    return whole[0]
+    whole = [match for match in fitting if not match.candidate.examined.faults]
+    left = whole or fitting
+    if len(left) > 1 and not (whole and _all_equal([match.candidate for match in whole])):
+        raise UserError(f"{path} holds {len(left)} backbones for the {branch} branch; choose by {_choices(left)}.")
+    return left[0]
 
 
 def _forced(found: list[Candidate], path: Path, layout: str) -> list[Match]:
@@ -82,16 +85,17 @@ def _choices(matches: list[Match]) -> str:
 
 
 def _all_equal(candidates: list[Candidate]) -> bool:
-    first = candidates[0].tensors
+    """Say whether whole candidates hold the same values."""
+    first, *others = (candidate.examined.tensors for candidate in candidates)
     return all(
-        other.tensors.keys() == first.keys() and all(torch.equal(first[k], other.tensors[k]) for k in first)
-        for other in candidates[1:]
+        other.keys() == first.keys() and all(torch.equal(first[name], other[name]) for name in first)
+        for other in others
     )
 
 
 def likeness(contents: Contents, match: Match | None = None) -> str:
     """Say what a file's tensors look like, or those under one backbone's address."""
-    shapes = {normalised(names): tuple(tensor.shape) for names, tensor in walk(contents.content)}
+    shapes = {normalised(names): tuple(tensor.shape) for names, tensor in contents.tensors}
     if match is None:
         return looks_like(shapes)
     own = {name: shape for name, shape in shapes.items() if name.startswith(match.candidate.address)}

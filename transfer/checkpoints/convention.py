@@ -15,7 +15,7 @@ class InputConvention:
     """How a family of weights wants its images and its stride.
 
     Attributes:
-        name: ``rgb`` or ``msra``; what a converted file says under ``input``.
+        name: ``rgb``, ``msra`` or ``unit``; what a converted file says under ``input``.
         format: order of the channels, ``RGB`` or ``BGR``.
         mean, std: per channel in that order, on the scale 0 to 255.
         stride_in_1x1: whether a stage halves the image in its first 1x1 convolution (MSRA) or in its 3x3.
@@ -36,4 +36,5 @@ class InputConvention:
 
 RGB = InputConvention("rgb", "RGB", (123.675, 116.28, 103.53), (58.395, 57.12, 57.375), False)
 MSRA_BGR = InputConvention("msra", "BGR", (103.53, 116.28, 123.675), (1.0, 1.0, 1.0), True)
-CONVENTIONS = {convention.name: convention for convention in (RGB, MSRA_BGR)}
+UNIT = InputConvention("unit", "RGB", (0.0, 0.0, 0.0), (255.0, 255.0, 255.0), False)  # 0 to 1: SimCLR's, of TensorFlow
+CONVENTIONS = {convention.name: convention for convention in (RGB, MSRA_BGR, UNIT)}

@@ -1,6 +1,7 @@
 """From a checkpoint's path to the one ``Backbone`` in it, strictly, and to the file that Detectron2 loads."""
 
 import io
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,13 +11,15 @@ from benchmark.core.errors import UserError
 from benchmark.core.files import write_bytes
 from transfer.checkpoints.backbone import Backbone, provenance_of_source
 from transfer.checkpoints.choice import AT, choose, likeness
+from transfer.checkpoints.contents import Contents
+from transfer.checkpoints.convention import RGB
 from transfer.checkpoints.detectron2_form import source_of_file
-from transfer.checkpoints.evidence import evidence, told_convention
+from transfer.checkpoints.evidence import evidence, told_architecture, told_convention
 from transfer.checkpoints.finding import Candidate, Match
-from transfer.checkpoints.reading import Contents, read_file
+from transfer.checkpoints.likeness import lookalike
+from transfer.checkpoints.reading import read_file
 from transfer.checkpoints.resnet import ARCHITECTURES, expected_shapes
 from transfer.checkpoints.sources import hash_and_account, locate, published_as, with_statement
-from transfer.checkpoints.strictness import architecture, faults
 
 
 def convert_checkpoint(
@@ -48,13 +51,25 @@ def convert_checkpoint(
         UserError: unreadable or unsafe, no or several backbones, no such branch or layout, tensors missing,
             unexpected, misshaped, not floating point or not finite, or a ResNet-18.
     """
-    published = locate(str(path))
-    backbone = read_backbone(published.path if published else path, branch=branch, layout=layout, trust=trust)
-    backbone = published_as(backbone, published) if published else backbone
-    backbone = with_statement(backbone, str(path), method, epoch)
-    if backbone.arch == "resnet18":
+    backbone = find_backbone(str(path), branch=branch, layout=layout, trust=trust, method=method, epoch=epoch)
+    if backbone.arch != "resnet50":
         raise UserError(f"{path} holds a ResNet-18, and only a ResNet-50 becomes Detectron2 weights here.")
     return backbone.checkpoint
+
+
+def find_backbone(
+    word: str, *, branch: str, layout: str | None, trust: bool, method: str | None, epoch: int | None
+) -> Backbone:
+    """Read the one backbone that was asked for from a file or a published one; see ``convert_checkpoint``.
+
+    With ``layout="detectron2"`` the user says that a detector that does not tell takes torchvision's kind of images.
+    """
+    published = locate(word)
+    backbone = read_backbone(published.path if published else word, branch=branch, layout=layout, trust=trust)
+    backbone = published_as(backbone, published) if published else backbone
+    if backbone.convention is None and layout is not None:
+        backbone = replace(backbone, convention=RGB)
+    return with_statement(backbone, word, method, epoch)
 
 
 def read_backbone(
@@ -63,23 +78,32 @@ def read_backbone(
     """Read the one backbone that was asked for, a ResNet-50 or a ResNet-18; see ``convert_checkpoint``."""
     path = Path(path)
     contents = read_file(path, trust=trust)
+    check_architecture(contents, path)
     match = choose(contents, path, branch, layout)
     check_tensors(match, path, contents)
-    candidate = match.candidate
-    tensors = {name: candidate.tensors[name].detach().float() for name in candidate.tensors}
-    return Backbone(tensors=tensors, **provenance(contents, match, path))
+    return Backbone(tensors=match.candidate.examined.tensors, **provenance(contents, match, path))
+
+
+def check_architecture(contents: Contents, path: Path) -> None:
+    """Raise ``UserError`` if the file itself names a network that only looks like a ResNet."""
+    named = told_architecture(contents)
+    does = lookalike(named) if named else None
+    if does:
+        raise UserError(
+            f"{path} says that it holds a {named}, which has the names and shapes of a ResNet-50 but {does}; no "
+            "detector here is built so."
+        )
 
 
 def check_tensors(match: Match, path: Path, contents: Contents) -> None:
     """Raise ``UserError`` with everything that is wrong unless the backbone has exactly a ResNet's tensors."""
-    found = faults(match.candidate)
-    if found:
+    found = match.candidate.examined
+    if found.faults:
         name = match.layout.name if match.layout else "unknown"
-        arch = architecture(match.candidate)
         raise UserError(
-            f"{path} (layout {name}, under {match.candidate.title}) does not hold the {len(expected_shapes(arch))} "
-            f"tensors of a {ARCHITECTURES[arch]} backbone: {'; '.join(found)}; it looks like "
-            f"{likeness(contents, match)}."
+            f"{path} (layout {name}, under {match.candidate.title}) does not hold the "
+            f"{len(expected_shapes(found.arch))} tensors of a {ARCHITECTURES[found.arch]} backbone: "
+            f"{'; '.join(found.faults)}; it looks like {likeness(contents, match)}."
         )
 
 
@@ -90,12 +114,12 @@ def provenance(contents: Contents, match: Match, path: Path) -> dict[str, Any]:
     if before is not None:
         known = provenance_of_source(before)
         known |= {"branch": match.branch, "sha256": known["sha256"] or sha256}
-        return known | {"arch": architecture(match.candidate), "convention": told_convention(contents, match)}
+        return known | {"arch": match.candidate.examined.arch, "convention": told_convention(contents, match)}
     return {
         "sha256": sha256,
         "layout": match.layout.name if match.layout else AT + match.candidate.address,
         "branch": match.branch,
-        "arch": architecture(match.candidate),
+        "arch": match.candidate.examined.arch,
         "dtype": precisions([match.candidate]),
         "convention": told_convention(contents, match),
         **evidence(contents, match),

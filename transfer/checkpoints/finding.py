@@ -6,24 +6,22 @@ the backbone's *address*, which ``layouts.LAYOUTS`` knows.
 """
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from functools import cached_property
 
-import numpy as np
-import torch
-from torch import Tensor, nn
+from torch import Tensor
 
+from transfer.checkpoints.contents import Contents
 from transfer.checkpoints.layouts import LAYOUTS, Layout
 from transfer.checkpoints.namings import NAMINGS, Naming
+from transfer.checkpoints.strictness import Examined, examine
 
 WRAPPERS = ("module", "_orig_mod")
 CONTAINERS = ("state_dict", "model", "model_state", "model_state_dict", "network", "net", "blobs")
-NOT_A_MODEL = re.compile(r"optim|scheduler|scaler|^rng|^callbacks$|^meters$")
-DEEPEST = 12  # containers within containers; a pickle may hold itself
 # What may stand beside a ResNet: the heads of pre-training, the parts of detectors.
 HEADS = re.compile(
-    r"fc\.|\w*(head|proj|pred|class|queue)|prototypes|neck|memory|fpn_|proposal_|anchor_|pixel_|res5\.norm"
+    r"(stem\.)?fc\.|\w*(head|proj|pred|class|queue)|prototypes|neck|memory|fpn_|proposal_|anchor_|pixel_|res5\.norm"
 )
 OF_ONE_LAYOUT = {layout.naming for layout in LAYOUTS if layout.naming}  # namings that say whose file it is
 FEWEST_TENSORS = 20  # under one address, to be called a backbone with tensors missing rather than something else
@@ -40,8 +38,9 @@ class Candidate:
         tensors: torchvision's name -> tensor, as stored.
         foreign: names under the address that belong to a ResNet's body, but to no ResNet-50's.
         others: names under the address that belong to no known head either; harmless unless tensors are missing.
-        collisions: names that two different tensors claim once the wrappers are cut.
-        facts: see ``facts_of``; of its own ``in:`` (keys that hold it), ``raw:`` (address with wrappers), ``naming:``.
+        again: further tensors that claim a name of ``tensors`` once the wrappers are cut.
+        facts: see ``facts_of``; of its own ``in:`` (keys that hold it), ``raw:`` (address with wrappers), ``naming:``,
+            ``own:`` (names under it that are not a ResNet's).
     """
 
     address: str
@@ -50,8 +49,13 @@ class Candidate:
     tensors: dict[str, Tensor] = field(default_factory=dict)
     foreign: list[str] = field(default_factory=list)
     others: list[str] = field(default_factory=list)
-    collisions: list[str] = field(default_factory=list)
+    again: list[tuple[str, Tensor]] = field(default_factory=list)
     facts: set[str] = field(default_factory=set)
+
+    @cached_property
+    def examined(self) -> Examined:
+        """What keeps the candidate from being a ResNet's tensors, and these in float32 where nothing does."""
+        return examine(self.tensors, self.again, self.foreign, self.others, self.naming)
 
     @property
     def title(self) -> str:
@@ -68,23 +72,6 @@ class Match:
     branch: str | None
 
 
-def walk(content: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Tensor]]:
-    """Yield every tensor (or numpy array, as tensor) of nested dictionaries and modules with its path of keys.
-
-    Optimiser states and the like are passed over: they hold tensors under a model's names, but not the model.
-    """
-    if isinstance(content, nn.Module):
-        content = content.state_dict()
-    if isinstance(content, dict) and len(path) < DEEPEST:  # other mappings (OmegaConf's) hold settings, and may raise
-        for key, value in content.items():
-            if isinstance(key, str) and not (not path and NOT_A_MODEL.search(key)):
-                yield from walk(value, (*path, key))
-    elif isinstance(content, Tensor):
-        yield path, content if content.layout is torch.strided else content.to_dense()
-    elif isinstance(content, np.ndarray) and content.dtype.kind in "fiu":
-        yield path, torch.from_numpy(np.ascontiguousarray(content))
-
-
 def normalised(path: tuple[str, ...]) -> str:
     """Return the dotted name of a path of keys without wrappers anywhere and containers in front; may be empty."""
     parts = [part for key in path for part in key.split(".") if part not in WRAPPERS]
@@ -95,11 +82,11 @@ def normalised(path: tuple[str, ...]) -> str:
     return ".".join(parts)
 
 
-def find_candidates(content: Any, metadata: Mapping[str, str]) -> list[Candidate]:
-    """Return the ResNets in a file's content, largest first."""
+def find_candidates(contents: Contents) -> list[Candidate]:
+    """Return the ResNets in a file, whole or not, largest first."""
     found: dict[tuple[str, str, str], Candidate] = {}
     names: dict[tuple[str, str, str] | None, list[str]] = {None: []}  # of each address; None: of no ResNet's tensors
-    for path, tensor in walk(content):
+    for path, tensor in contents.tensors:
         name = normalised(path)
         for naming in NAMINGS:
             split = naming.split(name)
@@ -115,13 +102,10 @@ def find_candidates(content: Any, metadata: Mapping[str, str]) -> list[Candidate
         else:
             names[None].append(name)
     candidates = [candidate for candidate in found.values() if len(candidate.tensors) >= FEWEST_TENSORS]
-    for candidate in candidates:
-        if candidate.naming.name == "caffe2":
-            _unfold(candidate)
     for key, candidate in found.items():
-        if candidate not in candidates:
+        if len(candidate.tensors) < FEWEST_TENSORS:
             names[None] += names[key]
-    facts = facts_of(content, metadata)
+    facts = facts_of(contents)
     for candidate in candidates:
         _sort_neighbours(candidate, names[None], candidates)
         candidate.facts |= facts | {"naming:" + candidate.naming.name}
@@ -139,25 +123,10 @@ def _add(candidate: Candidate, own: str, name: str, tensor: Tensor) -> None:
         candidate.foreign.append(name)
         return
     known = candidate.naming.to_torchvision(own)
-    if known in candidate.tensors and not _same(candidate.tensors[known], tensor):
-        candidate.collisions.append(known)
-    candidate.tensors[known] = tensor
-
-
-def _same(first: Tensor, second: Tensor) -> bool:
-    return first.shape == second.shape and torch.equal(first.float(), second.float())
-
-
-def _unfold(candidate: Candidate) -> None:
-    """Give the norms of a Caffe2 file, folded into scale and shift, the statistics that change nothing.
-
-    Mean 0 and variance 1 - eps, so that a norm with torch's eps of 1e-5 divides by exactly 1, as in Detectron2.
-    """
-    for name, scale in list(candidate.tensors.items()):
-        if name.endswith(".weight") and scale.dim() == 1:
-            start = name.removesuffix("weight")
-            candidate.tensors[start + "running_mean"] = torch.zeros_like(scale)
-            candidate.tensors[start + "running_var"] = torch.full_like(scale, 1 - 1e-5)
+    if known in candidate.tensors:
+        candidate.again.append((known, tensor))
+    else:
+        candidate.tensors[known] = tensor
 
 
 def _sort_neighbours(candidate: Candidate, names: list[str], candidates: list[Candidate]) -> None:
@@ -166,17 +135,21 @@ def _sort_neighbours(candidate: Candidate, names: list[str], candidates: list[Ca
     own = [(name, candidate.naming.bare(name.removeprefix(start))) for name in names if name.startswith(start)]
     foreign = [name for name, bare in own if candidate.naming.is_body(bare)]
     elsewhere = tuple(f"{other.address}." for other in candidates if len(other.address) > len(candidate.address))
-    candidate.others = [
-        name for name, bare in own if name not in foreign and not HEADS.match(bare) and not name.startswith(elsewhere)
-    ]
+    beside = [(name, bare) for name, bare in own if not candidate.naming.is_body(bare)]
+    candidate.others = [name for name, bare in beside if not HEADS.match(bare) and not name.startswith(elsewhere)]
     candidate.foreign += foreign
+    candidate.facts |= {"own:" + bare for _, bare in beside}
 
 
-def facts_of(content: Any, metadata: Mapping[str, str]) -> set[str]:
-    """Return what tells layouts apart: ``key:`` top-level keys, ``root:`` first parts of names, ``metadata:`` keys."""
-    keys = content.keys() if isinstance(content, Mapping) else ()
-    facts = {f"key:{key}" for key in keys} | {f"metadata:{key}" for key in metadata}
-    return facts | {"root:" + normalised(path).split(".")[0] for path, _ in walk(content)}
+def facts_of(contents: Contents) -> set[str]:
+    """Return what tells layouts apart: ``key:`` top-level keys, ``metadata:`` keys, ``root:`` first parts of names.
+
+    ``roots:`` lists all first parts, in order and joined by commas.
+    """
+    keys = contents.content.keys() if isinstance(contents.content, Mapping) else ()
+    facts = {f"key:{key}" for key in keys if isinstance(key, str)} | {f"metadata:{key}" for key in contents.metadata}
+    roots = {normalised(path).split(".")[0] for path, _ in contents.tensors}
+    return facts | {f"root:{root}" for root in roots} | {"roots:" + ",".join(sorted(roots))}
 
 
 def identify(candidate: Candidate) -> Match:
@@ -184,14 +157,17 @@ def identify(candidate: Candidate) -> Match:
     fitting = []
     for layout in LAYOUTS:
         branch = branch_of(candidate, layout)
-        if branch:
-            score = len(set(layout.signs) & candidate.facts)
-            if score or not layout.needs_sign:
-                fitting.append((score, branch, layout))
+        if branch and recognised(layout, candidate.facts):
+            fitting.append((len({*layout.signs, *layout.needs} & candidate.facts), branch, layout))
     if not fitting:
         return Match(candidate, None, None)
     _, branch, layout = max(fitting, key=lambda fit: fit[0])
     return Match(candidate, layout, branch)
+
+
+def recognised(layout: Layout, facts: set[str]) -> bool:
+    """Say whether a file shows the facts without which nothing is this layout's."""
+    return facts.issuperset(layout.needs) and (not layout.any_of or bool(facts & set(layout.any_of)))
 
 
 def branch_of(candidate: Candidate, layout: Layout) -> str | None:
@@ -200,6 +176,6 @@ def branch_of(candidate: Candidate, layout: Layout) -> str | None:
         return None
     if layout.naming is None and candidate.naming.name in OF_ONE_LAYOUT:
         return None
-    if re.fullmatch(layout.online, candidate.address):
+    if layout.online is not None and re.fullmatch(layout.online, candidate.address):
         return "online"
     return "momentum" if layout.momentum and re.fullmatch(layout.momentum, candidate.address) else None

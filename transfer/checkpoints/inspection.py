@@ -6,25 +6,24 @@ from benchmark.core.errors import UserError
 from benchmark.core.files import sha256_of_file
 from transfer.checkpoints.choice import AT, choose, likeness, said_branch
 from transfer.checkpoints.conversion import precisions, provenance
-from transfer.checkpoints.finding import find_candidates, identify, walk
+from transfer.checkpoints.finding import find_candidates, identify
 from transfer.checkpoints.reading import read_file
-from transfer.checkpoints.strictness import faults
 
 
 def inspect_file(path: str | Path, *, branch: str, layout: str | None, trust: bool) -> str:
     """Return a description of a checkpoint in lines for people: layout, branches, method, epochs, tensors, SHA-256."""
     path = Path(path)
     contents = read_file(path, trust=trust)
-    found = [identify(candidate) for candidate in find_candidates(contents.content, contents.metadata)]
+    found = [identify(candidate) for candidate in find_candidates(contents)]
     rows = [("file", f"{path} ({contents.kind}, {path.stat().st_size / 2**20:.1f} MiB)")]
     rows.append(("sha256", sha256_of_file(path)))
-    rows.append(("tensors", str(sum(1 for _ in walk(contents.content)))))
+    rows.append(("tensors", str(len(contents.tensors))))
     if not found:
         return _table([*rows, ("layout", f"none: it looks like {likeness(contents)}")])
     layouts = dict.fromkeys(f"{m.layout.name} ({m.layout.source})" if m.layout else "unknown" for m in found)
     rows.append(("layout", " + ".join(layouts)))
     for match in found:
-        wrong = faults(match.candidate)
+        wrong = match.candidate.examined.faults
         count = len(match.candidate.tensors)
         state = f"{count} of {count}, all shapes right"
         if wrong:

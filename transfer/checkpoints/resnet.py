@@ -38,5 +38,11 @@ def shorten(names: Iterable[str], own: Callable[[str], str] = str, most: int = 1
             first, last = own(whole[0]), own(whole[-1])
             parts.append(f"{first.split('.')[0]}.* (all {len(whole)}, {first} to {last})")
             names = [name for name in names if name not in set(whole)]
-    parts += [own(name) for name in names[:most]] + ([f"and {len(names) - most} more"] if len(names) > most else [])
+    parts += [_cut(own(name)) for name in names[:most]] + (
+        [f"and {len(names) - most} more"] if len(names) > most else []
+    )
     return ", ".join(parts)
+
+
+def _cut(name: str, longest: int = 120) -> str:
+    return name if len(name) <= longest else name[:longest] + "..."

@@ -16,6 +16,7 @@ from pretrain.networks.encoder import untrained_backbone
 from transfer.checkpoints.backbone import USER, Backbone, Detector
 from transfer.checkpoints.convention import MSRA_BGR, RGB
 from transfer.checkpoints.conversion import read_backbone
+from transfer.checkpoints.evidence import convention_of_detector
 from transfer.checkpoints.reading import read_file
 from transfer.checkpoints.resnet import expected_shapes
 from transfer.checkpoints.sources import locate, published_as, refuse_statement, with_statement
@@ -129,22 +130,23 @@ def _msra(path: Path) -> Backbone:
 def resolve_detector(path: str, *, trust: bool = False) -> Detector:
     """Read a whole detector for evaluation: one of ours (``model_final.pth``), or any in Detectron2's format.
 
-    A detector of ours says which family of weights it came from, hence how it wants its images; others are taken to
-    want RGB (``KEY VALUE`` overrides change that).
+    How it wants its images is told as for initial weights (``evidence.convention_of_detector``); a detector that says
+    nothing is taken to want RGB (``KEY VALUE`` overrides change that).
 
     Raises:
         UserError: unreadable, unsafe, or without a ``model``.
     """
     published = locate(path)
     path = path if published is None else str(published.path)
-    content = read_file(path, trust=trust).content
+    contents = read_file(path, trust=trust)
+    content = contents.content
     if not isinstance(content, Mapping) or not isinstance(content.get("model"), Mapping):
         raise UserError(f"{path} is no detector: it has no 'model'; give the model_final.pth of a fine-tuning run.")
     told = content.get("detector")
     told = told if isinstance(told, Mapping) else {}
     family = str(told.get("family", "checkpoint"))
     about = {key: told.get(key) for key in ("method", "epoch", "total_epochs", "branch", "layout")}
-    convention = MSRA_BGR if family == "msra" else RGB
+    convention = convention_of_detector(contents) or RGB
     return Detector(
         checkpoint=dict(content), family=family, convention=convention, sha256=sha256_of_file(path), **about
     )

@@ -119,9 +119,9 @@ FILES: dict[str, tuple[str, Builder, bool, tuple]] = {
         lambda a, b: {
             "epoch": 200, "arch": "resnet50", "optimizer": ADAM,
             "state_dict": under("module.encoder_q.", a) | under("module.encoder_k.", b)
-            | {"module.queue": torch.ones(128, 4)},
+            | {"module.queue": torch.ones(128, 4), "module.queue_ptr": torch.ones(1)},
         },
-        True, ("moco", 200, None),
+        True, ("moco_v1", 200, None),
     ),
     "moco v3": (
         "mocov3",
@@ -129,7 +129,7 @@ FILES: dict[str, tuple[str, Builder, bool, tuple]] = {
             "epoch": 300, "state_dict": under("module.base_encoder.", with_projector(a))
             | under("module.momentum_encoder.", with_projector(b)) | {"module.predictor.0.weight": torch.ones(3, 3)},
         },
-        True, ("mocov3", 300, None),
+        True, ("moco_v3", 300, None),
     ),
     "matrix-ssl": (
         "simsiam",
@@ -163,13 +163,14 @@ FILES: dict[str, tuple[str, Builder, bool, tuple]] = {
         lambda a, b: {
             "epoch": 800, "state_dict": under("module.", without_head(a)) | {"module.prototypes.weight": torch.ones(2)}
         },
-        False, ("swav", 800, None),
+        False, (None, 800, None),
     ),
     "dino": (
         "dino",
         lambda a, b: {
             "student": under("module.backbone.", without_head(a)) | {"module.head.mlp.0.weight": torch.ones(2, 2)},
             "teacher": under("backbone.", without_head(b)), "epoch": 800, "args": argparse.Namespace(epochs=800),
+            "dino_loss": {"center": torch.zeros(1, 8)},
         },
         True, ("dino", 800, 800),
     ),

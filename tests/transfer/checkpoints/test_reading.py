@@ -5,20 +5,26 @@ import collections
 import os
 import pathlib
 import pickle
+import re
 import subprocess
 import sys
 import tarfile
+import zipfile
 
 import numpy as np
 import pytest
 import torch
 import torchvision
 from safetensors.torch import save_file
+from torch.distributed import checkpoint as distributed_checkpoint
+from torch.distributed.checkpoint import FileSystemWriter
 
 from benchmark.core.errors import UserError
 from tests.transfer.checkpoints.layout_files import detectron2, light
 from transfer.checkpoints.reading import read_file
 from transfer.convert import convert_checkpoint
+
+STATE = light(0)
 
 
 class Malicious:
@@ -203,6 +209,11 @@ def test_a_fortran_array_keeps_its_order(tmp_path):
         (b"version https://git-lfs.github.com/spec/v1\noid", "Git LFS pointer"),
         (b"<!DOCTYPE html><html>", "it is a web page"),
         (b"\x1f\x8b" + bytes(50), "compressed by gzip"),
+        (b"\x89HDF\r\n\x1a\n" + bytes(50), "an HDF5 file"),
+        (b"\x93NUMPY" + bytes(50), "one array of numpy"),
+        (b"\x08\x07\x12\x07pytorch\x1a\x052.0.1" + bytes(50), "an ONNX file"),
+        (bytes(90) + b"\x57\xfb\x80\x8b\x24\x75\x47\xdb", "the index of a TensorFlow checkpoint"),
+        (b'{"metadata": {"total_size": 1}, "weight_map": {}}', "the index of a checkpoint in several files"),
         (b"hello, this is no checkpoint at all", "neither a torch file"),
     ],
 )
@@ -213,15 +224,85 @@ def test_what_is_no_checkpoint_is_named(start, said, tmp_path):
 
 
 def test_a_missing_file_a_folder_and_an_old_tar(tmp_path):
-    for path in (tmp_path / "absent.pth", tmp_path):
-        with pytest.raises(UserError, match="there is no file"):
-            read_file(path)
+    with pytest.raises(UserError, match="there is no file"):
+        read_file(tmp_path / "absent.pth")
+    with pytest.raises(UserError, match="is a folder; give the path of a checkpoint's file"):
+        read_file(tmp_path)
+    with pytest.raises(UserError, match="is no name of a file"):
+        read_file("a\0b")
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(UserError, match="no regular file"):
+        read_file(tmp_path / "pipe")
     with pytest.raises(UserError, match=r"cannot be read \(File name too long\)"):
         read_file(tmp_path / ("n" * 300))
     with tarfile.open(tmp_path / "old.pth.tar", "w") as archive:
         archive.add(__file__, "storages")
     with pytest.raises(UserError, match="tar archive"):
         read_file(tmp_path / "old.pth.tar")
+
+
+@pytest.mark.parametrize(
+    ("names", "said"),
+    [
+        ([".metadata", "__0_0.distcp"], "format_utils dcp_to_torch .*folder FILE.pth"),
+        (["saved_model.pb", "variables"], "SavedModel of TensorFlow"),
+        (["config.json", "model.safetensors", "pytorch_model.bin"], r"\(model\.safetensors, pytorch_model\.bin\)"),
+    ],
+)
+def test_what_a_folder_is_is_named(names, said, tmp_path):
+    (tmp_path / "folder").mkdir()
+    for name in names:
+        (tmp_path / "folder" / name).touch()
+    with pytest.raises(UserError, match=said):
+        read_file(tmp_path / "folder")
+
+
+def test_a_folder_of_torch_s_distributed_checkpoint_is_read_after_the_command_that_is_named(tmp_path):
+    """The message's own command, run; what it writes converts."""
+    writer = FileSystemWriter(tmp_path / "folder")
+    distributed_checkpoint.save(
+        {"model": {f"module.encoder_q.{n}": t for n, t in STATE.items()}}, storage_writer=writer
+    )
+    with pytest.raises(UserError, match="dcp_to_torch") as caught:
+        read_file(tmp_path / "folder")
+    command = re.search(r"'python (.*) FILE\.pth'", str(caught.value))[1].split()
+    subprocess.run([sys.executable, *command, str(tmp_path / "file.pth")], check=True, timeout=120)
+    assert torch.equal(convert_checkpoint(tmp_path / "file.pth")["model"]["stem.conv1.weight"], STATE["conv1.weight"])
+
+
+def test_archives_that_are_no_checkpoints_are_named(tmp_path):
+    torch.jit.script(torch.nn.Linear(2, 2)).save(tmp_path / "script.pt")
+    with pytest.raises(UserError, match=r"is a TorchScript archive.*torch\.jit\.load"):
+        read_file(tmp_path / "script.pt")
+    np.savez(tmp_path / "weights.npz", a=np.ones(3))
+    with pytest.raises(UserError, match="an archive of numpy arrays"):
+        read_file(tmp_path / "weights.npz")
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        archive.writestr("readme.txt", "text")
+    with pytest.raises(UserError, match="a zip archive without a checkpoint"):
+        read_file(tmp_path / "a.zip")
+
+
+@pytest.mark.parametrize("place", [0.1, 0.3, 0.5, 0.7, 0.9])
+def test_a_flipped_bit_is_seen_by_the_checksum(place, tmp_path):
+    path = tmp_path / "file.pth"
+    torch.save({"state_dict": {"a": torch.arange(100_000.0)}}, path)
+    content = bytearray(path.read_bytes())
+    content[int(len(content) * place)] ^= 4
+    path.write_bytes(content)
+    with pytest.raises(UserError, match="is damaged"):
+        read_file(path)
+
+
+def test_a_checkpoint_without_checksums_is_read(tmp_path):
+    """``torch.serialization.set_crc32_options(False)`` writes 0 in place of each."""
+    before = torch.serialization.get_crc32_options()
+    torch.serialization.set_crc32_options(False)
+    try:
+        torch.save({"a": torch.ones(3)}, tmp_path / "file.pth")
+    finally:
+        torch.serialization.set_crc32_options(before)
+    assert torch.equal(read_file(tmp_path / "file.pth").content["a"], torch.ones(3))
 
 
 @pytest.mark.parametrize("write", [*WRITERS, lambda content, path: save_file({"a": torch.ones(999)}, path)])

@@ -73,7 +73,7 @@ def test_detectron2_random_loads_nothing():
 def test_a_checkpoint_and_its_branch(tmp_path):
     torch.save(FILES["moco"][1](ONLINE, MOMENTUM), tmp_path / "moco.pth.tar")
     found = resolve_weights(str(tmp_path / "moco.pth.tar"), branch="momentum")
-    assert (found.family, found.branch, found.layout, found.method) == ("checkpoint", "momentum", "moco", "moco")
+    assert (found.family, found.branch, found.layout, found.method) == ("checkpoint", "momentum", "moco", "moco_v1")
     assert (found.epoch, found.total_epochs) == (200, None)
     assert torch.equal(found.checkpoint["model"]["stem.conv1.weight"], MOMENTUM["conv1.weight"])
     assert effective(found) == SELF_SUPERVISED
@@ -174,7 +174,7 @@ def test_foreign_checkpoints_and_converted_files(tmp_path):
         assert weights.arch == "resnet50"
         assert all(torch.equal(weights.tensors[k], v) for k, v in state.items() if "num_batches" not in k)
         make_encoder(weights)
-    assert (found["moco"].method, found["moco"].epoch) == ("moco", 200)
+    assert (found["moco"].layout, found["moco"].method, found["moco"].epoch) == ("moco", None, 200)
     assert found["converted"] == dataclasses.replace(found["moco"], tensors=found["converted"].tensors)
     assert resolve_weights(f"torchvision:{tmp_path / 'plain.pth'}").method == "supervised-torchvision"
 
