@@ -5,6 +5,7 @@ from dataclasses import asdict
 from typing import Any
 
 from benchmark.comparison.comparisons import Comparison
+from benchmark.comparison.repeats import Repeat
 from benchmark.comparison.rows import TASK_NAMES, MeasuredRow, Table
 
 
@@ -122,11 +123,14 @@ def comparison_lines(tables: Iterable[Table]) -> list[dict[str, Any]]:
 
 
 def summary_lines(tables: Iterable[Table]) -> list[dict[str, Any]]:
-    """Return every summary of the measured rows, one metric a line, with both intervals and the variances' sds."""
+    """Return every summary of the measured rows, one metric a line, with both intervals and the variances' sds.
+
+    The APs of single categories are left out: 160 lines a row that few read, and the records have them.
+    """
     lines = []
     for table in tables:
         for row in table.measured:
-            for (task, metric), repeats in row.values.items():
+            for (task, metric), repeats in _overall(row):
                 line = _table_fields(table) | _row_fields(row) | {"task": task, "metric": metric}
                 seeds = " ".join(str(repeat.seed) for repeat in repeats)
                 lines.append(line | asdict(row.summary(task, metric)) | {"seeds": seeds})
@@ -134,11 +138,16 @@ def summary_lines(tables: Iterable[Table]) -> list[dict[str, Any]]:
 
 
 def run_lines(tables: Iterable[Table]) -> list[dict[str, Any]]:
-    """Return every figure of every run of the tables, one a line."""
-    return [
-        _table_fields(table) | _row_fields(row) | {"task": task, "metric": metric} | repeat._asdict()
-        for table in tables
-        for row in table.measured
-        for (task, metric), repeats in row.values.items()
-        for repeat in repeats
-    ]
+    """Return every figure of every run of the tables but those of single categories, one a line."""
+    lines = []
+    for table in tables:
+        for row in table.measured:
+            shared = _table_fields(table) | _row_fields(row)
+            for (task, metric), repeats in _overall(row):
+                lines += [shared | {"task": task, "metric": metric} | repeat._asdict() for repeat in repeats]
+    return lines
+
+
+def _overall(row: MeasuredRow) -> list[tuple[tuple[str, str], list[Repeat]]]:
+    """Return the figures of a row over all categories."""
+    return [(key, repeats) for key, repeats in row.values.items() if not key[1].startswith("AP-")]

@@ -8,7 +8,7 @@ from benchmark.comparison.methods import CONTROL, WITHOUT_EPOCHS
 from benchmark.comparison.rows import TASK_NAMES, MeasuredRow, Table
 from benchmark.pages import plots
 from benchmark.pages.answer import QUESTION, answer, main_table
-from benchmark.pages.details import details_of
+from benchmark.pages.details import details_of_all
 from benchmark.pages.evidence import curves_section, errors_section, pictures_section
 from benchmark.pages.grids import differences_grid, results_grid, slug, troubles_grid
 from benchmark.pages.runs import RunFolder
@@ -64,7 +64,7 @@ def build_page(
         facts=_facts(records),
         sections=tuple(sections),
         footer=" ".join(CAVEATS),
-        records={record.id: details_of(record) for record in records},
+        records=details_of_all(records, [grid for section in sections for grid in section.tables]),
     )
 
 

@@ -2,17 +2,27 @@
 
 import json
 import shlex
+from collections.abc import Sequence
 from typing import Any
 
 from benchmark.core.text import readable
+from benchmark.pages.view import Grid
 from benchmark.records import RunRecord
 
 COMMANDS = {"pretrain": "pretrain/run.py", "classification": "transfer/classify.py"}
+MAX_RECORDS, MAX_CONFIGS = 2000, 400  # with details on the page, and with configurations: it stays below 5 MB
 MAX_CONFIG = 6000  # characters of a configuration on the page; the record holds all of it
 
 
-def details_of(record: RunRecord) -> dict[str, Any]:
-    """Return a record as the page's dialog shows it: facts, command, configuration."""
+def details_of_all(records: Sequence[RunRecord], grids: Sequence[Grid]) -> dict[str, dict[str, Any]]:
+    """Return the details of the records that figures open, by id; with very many records, of the first of them."""
+    opened = {id for grid in grids for row in grid.rows for cell in row.cells for id in cell.records}
+    chosen = [record for record in records if record.id in opened][:MAX_RECORDS]
+    return {record.id: details_of(record, with_config=number < MAX_CONFIGS) for number, record in enumerate(chosen)}
+
+
+def details_of(record: RunRecord, with_config: bool = True) -> dict[str, Any]:
+    """Return a record as the page's dialog shows it: facts, command, and the configuration where it is asked for."""
     facts = {
         "status": record.status,
         "method": record.method,
@@ -29,12 +39,12 @@ def details_of(record: RunRecord) -> dict[str, Any]:
     }
     if reason := record.details.get("reason"):
         facts["reason"] = str(reason)
-    shown = {"config": record.config, "versions": record.versions}
+    shown = {"config": record.config, "versions": record.versions} if with_config else {}
     config = readable(json.dumps(shown, indent=1, ensure_ascii=True, default=str), limit=None)
     return {
         "facts": {name: readable(value) for name, value in facts.items() if value},
         "command": readable(command_of(record), limit=2000),
-        "config": config[:MAX_CONFIG],
+        "config": config[:MAX_CONFIG] if with_config else "",
     }
 
 

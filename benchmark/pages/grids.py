@@ -11,6 +11,7 @@ from benchmark.comparison.wording import basis_text, interval_text
 from benchmark.pages.view import Cell, Column, Grid, Row
 from benchmark.records import RunRecord
 
+MAX_RECORDS = 30  # that one figure opens; the JSON and the CSV name all
 FIGURES = METRICS[:3]  # AP, AP50, AP75 of a task
 
 
@@ -77,7 +78,7 @@ def _summary(row: MeasuredRow, task: str, metric: str) -> Cell:
     found = row.summary(task, metric)
     if found is None:
         return Cell("")
-    records = tuple(repeat.record for repeat in row.values[task, metric])
+    records = tuple(repeat.record for repeat in row.values[task, metric][:MAX_RECORDS])
     note = None if found.sd is None else f"sd {found.sd:.2f}"
     title = f"{found.n} runs of {found.checkpoints} checkpoint(s), mean {found.mean:.3f}"
     if found.half_width is not None:

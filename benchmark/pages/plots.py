@@ -21,6 +21,7 @@ INK, LINE = "#0a0b0c", "#d0d1d2"
 SERIES = tuple(f"#c0de0{i}" for i in range(8))
 THEMED = {INK: "currentColor", LINE: "var(--line)"} | {colour: f"var(--c{i})" for i, colour in enumerate(SERIES)}
 MIN_SPAN = 2.0  # points of AP: noise must not look like a difference
+MAX_DOTS = 100  # of one row
 MAX_POINTS = 400  # of one kind in one figure; the tables hold all
 
 _STYLE = {
@@ -191,7 +192,8 @@ def _draw_bar(axes: Axes, y: int, bar: Bar) -> None:
     colour = SERIES[7] if bar.control else SERIES[0]
     if bar.runs:
         mean = sum(bar.runs) / len(bar.runs)
-        axes.plot(bar.runs, [y] * len(bar.runs), "o", color=colour, markersize=6, alpha=0.55, markeredgewidth=0)
+        dots = sorted(bar.runs)[:: max(1, len(bar.runs) // MAX_DOTS)]
+        axes.plot(dots, [y] * len(dots), "o", color=colour, markersize=6, alpha=0.55, markeredgewidth=0)
         axes.plot([mean, mean], [y - 0.26, y + 0.26], color=colour, linewidth=2.4)
     if bar.interval is not None:
         axes.plot([max(bar.interval[0], 0.0), min(bar.interval[1], 100.0)], [y, y], color=colour, linewidth=1.2)

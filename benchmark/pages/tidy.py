@@ -1,10 +1,10 @@
 """Tidy CSV: summaries beside published figures, single runs, and comparisons, one figure a line."""
 
+import csv
 import io
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any
-
-import pandas as pd
 
 from benchmark.comparison.plain import comparison_lines, run_lines, summary_lines
 from benchmark.comparison.rows import Table
@@ -19,7 +19,7 @@ def summaries_csv(tables: Sequence[Table]) -> str:
 
 
 def runs_csv(tables: Sequence[Table]) -> str:
-    """Return every figure of every completed run."""
+    """Return the figures of every completed run; those of single categories stay in the records."""
     return _csv(run_lines(tables))
 
 
@@ -52,17 +52,22 @@ def _published(tables: Sequence[Table]) -> list[dict[str, Any]]:
 
 def _csv(lines: list[dict[str, Any]]) -> str:
     columns = list(dict.fromkeys(key for line in lines for key in line))
-    frame = pd.DataFrame([{key: _safe(value) for key, value in line.items()} for line in lines], columns=columns)
     buffer = io.StringIO()
-    frame.to_csv(buffer, index=False, lineterminator="\n")
+    writer = csv.writer(buffer, lineterminator="\n")
+    writer.writerow(columns)
+    writer.writerows([_safe(line.get(column)) for column in columns] for line in lines)
     return buffer.getvalue()
 
 
 def _safe(value: Any) -> Any:
-    """Return a cell that no spreadsheet runs as a formula: texts that begin like one get an apostrophe."""
+    """Return a cell as a spreadsheet should see it; what is missing is empty."""
     if isinstance(value, dict):
         value = " ".join(f"{key}={item}" for key, item in sorted(value.items()))
-    if not isinstance(value, str):
-        return value
+    return _text(value) if isinstance(value, str) else value
+
+
+@lru_cache(maxsize=100_000)
+def _text(value: str) -> str:
+    """Return a text that no spreadsheet runs as a formula: one that begins like a formula gets an apostrophe."""
     text = readable(value, limit=2000)
     return f"'{text}" if text.startswith(FORMULA) and text != "-" else text
