@@ -7,6 +7,7 @@
 | 2 | the user made a mistake, which one sentence explains | ``UserError`` |
 | 75 | SIGTERM or SIGUSR1 asked it to stop; it has saved its state | ``Stopped`` |
 | 130 | Ctrl-C; it has saved its state if it was training | ``Stopped``, ``KeyboardInterrupt`` |
+| 141 | whoever read the output has left (``head``), as of a command that SIGPIPE ends | ``BrokenPipeError`` |
 
 Any other exception is a defect of this project and keeps its traceback (Python's own exit code 1). 75 is EX_TEMPFAIL
 of <sysexits.h>: the same command, started again, goes on.
@@ -19,7 +20,7 @@ import sys
 import time
 from collections.abc import Callable, Iterable
 
-DONE, FAILED, MISTAKE, STOPPED, INTERRUPTED = 0, 1, 2, 75, 130
+DONE, FAILED, MISTAKE, STOPPED, INTERRUPTED, UNREAD = 0, 1, 2, 75, 130, 141
 WAIT_FOR_LAUNCHER = 10.0  # seconds that a process other than the first waits for torchrun to end it
 
 
@@ -95,7 +96,12 @@ def run_command(main: Callable[[list[str] | None], int], argv: list[str] | None 
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")  # paths may hold bytes that are not UTF-8
     try:
-        return main(argv)
+        code = main(argv)
+        sys.stdout.flush()  # what is still in the buffer may meet a pipe that nobody reads
+        return code
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python flushes once more when it ends
+        return UNREAD
     except (Exception, Stopped, KeyboardInterrupt) as error:
         code, said = ending(error)
         alone = isinstance(error, RunFailed) and not error.everywhere

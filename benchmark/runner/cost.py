@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from benchmark.records import RunRecord
 from benchmark.runner.planned import PlannedRun
-from benchmark.runner.state import State
+from benchmark.runner.state import OVER, State
 
 A100_HOURS = {"coco-c4-1x": 57.0, "coco-c4-2x": 115.0, "coco-fpn-1x": 42.0, "coco-fpn-2x": 84.0}
 # 24,000 of 90,000 iterations; VOC's images are no larger.
@@ -97,6 +97,6 @@ class Costs:
 
 
 def left(runs: Sequence[PlannedRun], states: Mapping[str, State], costs: Costs) -> tuple[float, int]:
-    """Return the GPU hours of the runs that are not done, and how many of them have an unknown cost."""
-    open_runs = [costs.of(run).gpu_hours for run in runs if states[run.name].name != "done"]
+    """Return the GPU hours of the runs that are not over, and how many of them have an unknown cost."""
+    open_runs = [costs.of(run).gpu_hours for run in runs if states[run.name].name not in OVER]
     return sum(hours for hours in open_runs if hours is not None), sum(hours is None for hours in open_runs)

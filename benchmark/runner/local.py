@@ -73,7 +73,13 @@ def noting_signals() -> Iterator[Asked]:
             signal.signal(number, handler)
 
 
-def run_all(runs: Sequence[PlannedRun], places: Sequence[Sequence[str]], output: Path, display: Display) -> Ended:
+def run_all(
+    runs: Sequence[PlannedRun],
+    places: Sequence[Sequence[str]],
+    output: Path,
+    display: Display,
+    before: Ended | None = None,
+) -> Ended:
     """Run all that is given, in order, in the places; return how they ended.
 
     Args:
@@ -81,11 +87,12 @@ def run_all(runs: Sequence[PlannedRun], places: Sequence[Sequence[str]], output:
         places: the GPUs of each place; as many runs go on at a time.
         output: folder of the suite; with several places every run's output goes to ``logs/<name>.log`` there.
         display: shows what goes on.
+        before: how earlier runs ended, those that are not to be started again.
 
     Raises:
         Stopped: a signal asked for it, here or in a run. All runs have ended then.
     """
-    waiting, going, ended = list(runs), [], Ended()
+    waiting, going, ended = list(runs), [], before or Ended()
     names = {run.name for run in runs}
     with noting_signals() as asked:
         while waiting or going:

@@ -2,13 +2,13 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from typing import Any
+from typing import Any, get_args
 
 from benchmark.comparison.repeats import MARGIN
 from benchmark.runner.cost import Costs, left
 from benchmark.runner.planned import PlannedRun
 from benchmark.runner.power import Power
-from benchmark.runner.state import State
+from benchmark.runner.state import OVER, Name, State
 
 
 def overview(
@@ -29,16 +29,14 @@ def overview(
 def counts(states: Mapping[str, State]) -> str:
     """Return ``9 runs: 2 done, 1 running, 6 to do``."""
     found = [state.name for state in states.values()]
-    parts = [
-        f"{found.count(name)} {name}" for name in ("done", "running", "failed", "stopped", "to do") if name in found
-    ]
+    parts = [f"{found.count(name)} {name}" for name in get_args(Name) if name in found]
     return f"{len(found)} runs: {', '.join(parts)}"
 
 
 def left_lines(runs: Sequence[PlannedRun], states: Mapping[str, State], costs: Costs) -> list[str]:
     """Return what is left, in GPU hours, and of how many runs that is not known."""
     hours, unknown = left(runs, states, costs)
-    if all(state.name == "done" for state in states.values()):
+    if all(state.name in OVER for state in states.values()):
         return ["nothing is left to run"]
     more = f"; of {unknown} runs it is not known" if unknown else ""
     return [f"left to run: {hours_text(hours)}{more}" if hours else f"left to run: not known for {unknown} runs"]

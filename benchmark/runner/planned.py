@@ -115,7 +115,7 @@ def _fine_tuning(
     entry: Transfer, weights: str, seed: int, source: PlannedRun | None, suite: Suite, output: Path, records: Path
 ) -> PlannedRun:
     protocol = entry.options.get("protocol")
-    middle = [entry.script, *([str(protocol)] if protocol else [])]
+    middle = [str(protocol)] if str(protocol).startswith(entry.script) else [entry.script, *_words(protocol)]
     group = "-".join([*middle, weights if source else _label(weights)])
     of_seed = f"-pre{source.options['seed']}" if source and "seed" in source.options else ""
     key = _key([entry.script, entry.options, entry.overrides, source.name if source else weights, seed])
@@ -127,6 +127,10 @@ def _fine_tuning(
     needs = source.name if source else None
     options = {**entry.options, "overrides": list(entry.overrides), "seed": seed}
     return PlannedRun(label, entry.script, tuple(words), folder, suite.of(entry.script), needs, group, options)
+
+
+def _words(value: Any) -> list[str]:
+    return [] if value is None else [str(value)]
 
 
 def _key(identity: list[Any]) -> str:

@@ -58,7 +58,7 @@ def _power(protocol: str, group: Sequence[PlannedRun], records: Sequence[RunReco
     by_checkpoint = bool(checkpoints) and min(checkpoints) > 1
     counts = [len({run.needs for run in found}) if found[0].needs and by_checkpoint else len(found)
               for found in settings.values()]  # fmt: skip
-    repeats = min(counts)
+    repeats, freedom = min(counts), sum(count - 1 for count in counts)  # the verdict pools the sd over the settings
     measured = measured_sd(protocol, records)
     sds = PUBLISHED_SD.get(protocol.partition("-")[0], ()) if measured is None else (measured[0],)
     source = "published repeats" if measured is None else f"this suite's records, {measured[1]} degrees of freedom"
@@ -68,7 +68,7 @@ def _power(protocol: str, group: Sequence[PlannedRun], records: Sequence[RunReco
         "checkpoints" if by_checkpoint else "fine-tunings",
         sds,
         source,
-        tuple(detectable(sd, repeats) for sd in sds),
+        tuple(detectable(sd, repeats, freedom) for sd in sds),
         tuple(runs_needed(sd, MARGIN) for sd in sds),
     )
 

@@ -17,7 +17,7 @@ from benchmark.runner.machine import accelerators, shares
 from benchmark.runner.overview import as_json, counts, left_lines, overview, power_line
 from benchmark.runner.planned import PlannedRun, plan
 from benchmark.runner.power import powers
-from benchmark.runner.state import State, states
+from benchmark.runner.state import OVER, State, states
 from benchmark.runner.suite import FOLDERS, Suite, missing, read_suite, suite_path
 
 
@@ -86,19 +86,28 @@ def _absolute(folder: str | None) -> str | None:
 
 
 def work(config: SuiteConfig, ready: Prepared, costs: Costs) -> list[str]:
-    """Run or submit what is not done, and wait for it; return one line for each run that did not complete."""
-    left = [run for run in ready.runs if ready.states[run.name].name != "done"]
+    """Run or submit what is not over, and wait for it; return one line for each run that did not complete."""
+    left = [run for run in ready.runs if ready.states[run.name].name not in OVER]
+    diverged = {name: state.detail or "diverged" for name, state in ready.states.items() if state.name == "diverged"}
     if config.cluster == "slurm":
-        cluster = slurm.Cluster(
-            config.partition, config.account, config.qos, config.cpus_per_gpu, config.signal_seconds, config.sbatch
-        )
-        jobs = slurm.submit(left, ready.output, cluster)
-        failed = slurm.watch(jobs, {run.name: run for run in left}, float(config.poll_seconds))
-        return [f"{name} ({reason})" for name, reason in failed.items()]
-    places = shares(accelerators(), min(config.jobs, max(len(left), 1)))
-    hours = {run.name: costs.of(run).gpu_hours for run in left}
-    ended = local.run_all(left, places, ready.output, Display(left, hours, len(places)))
-    return [f"{name} ({reason})" for name, reason in [*ended.failed.items(), *ended.not_started.items()]]
+        failed = diverged | {run.name: f"{run.needs} did not complete" for run in left if run.needs in diverged}
+        failed |= _on_slurm(config, [run for run in left if run.needs not in diverged], ready.output)
+    else:
+        places = shares(accelerators(), min(config.jobs, max(len(left), 1)))
+        hours = {run.name: costs.of(run).gpu_hours for run in left}
+        display = Display(left, hours, len(places))
+        ended = local.run_all(left, places, ready.output, display, local.Ended(failed=diverged))
+        failed = ended.failed | ended.not_started
+    return [f"{name} ({reason})" for name, reason in failed.items()]
+
+
+def _on_slurm(config: SuiteConfig, runs: list[PlannedRun], output: Path) -> dict[str, str]:
+    """Submit runs and watch them to their end; return those that did not complete, with the reason."""
+    cluster = slurm.Cluster(
+        config.partition, config.account, config.qos, config.cpus_per_gpu, config.signal_seconds, config.sbatch
+    )
+    jobs = slurm.submit(runs, output, cluster)
+    return slurm.watch(jobs, {run.name: run for run in runs}, float(config.poll_seconds))
 
 
 def finish(config: SuiteConfig, ready: Prepared, problems: list[str]) -> int:

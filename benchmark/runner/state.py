@@ -13,7 +13,8 @@ from benchmark.records import RunRecord
 from benchmark.runner.planned import PlannedRun
 
 OUTCOME = "outcome.json"  # in a run's folder: how its last start ended
-Name = Literal["done", "running", "failed", "stopped", "to do"]
+Name = Literal["done", "running", "diverged", "failed", "stopped", "to do"]
+OVER = ("done", "diverged")  # what the suite does not start again
 
 
 @dataclass(frozen=True)
@@ -44,14 +45,17 @@ def states(runs: Sequence[PlannedRun], records: Iterable[RunRecord]) -> dict[str
 def state_of(run: PlannedRun, known: Mapping[Path, RunRecord]) -> State:
     """Return the state of one run, given the records by folder.
 
-    A completed record means done. Otherwise a lock that is held means running, a record of a failure means failed, and
-    an outcome without a record a run that was stopped and continues.
+    A completed record means done, and a diverged one is a result too: the same command would diverge again. Otherwise a
+    lock that is held means running, a record of a failure means failed, and an outcome without a record a run that was
+    stopped and continues.
     """
     record = known.get(run.output)
     if record is not None and record.status == "completed":
         return State("done", "", record)
     if who := _working_in(run.output):
         return State("running", who, record)
+    if record is not None and record.status == "diverged":
+        return State("diverged", str(record.details.get("reason", "")), record)
     if record is not None:
         return State("failed", str(record.details.get("reason", record.status)), record)
     outcome = read_outcome(run.output)

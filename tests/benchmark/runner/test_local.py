@@ -55,6 +55,13 @@ def write_json_in(folder, content):
     write_json(folder / "outcome.json", content)
 
 
+def test_what_diverged_before_is_not_tried_again_and_its_dependants_say_so(tmp_path):
+    runs = [planned("child", tmp_path, needs="lost"), planned("other", tmp_path)]
+    before = local.Ended(failed={"lost": "the loss is not finite"})
+    ended = local.run_all(runs, [()], tmp_path, Display(runs, {}, 1, lambda _: None), before)
+    assert (ended.done, ended.not_started) == (["other"], {"child": "lost did not complete"})
+
+
 def test_what_was_done_before_is_no_reason_to_wait(tmp_path):
     ended, _ = run_all([planned("child", tmp_path, needs="done before")], tmp_path)
     assert ended.done == ["child"]

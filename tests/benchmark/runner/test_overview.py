@@ -27,18 +27,27 @@ def record(name, tmp_path, status="completed", **changes):
 
 
 def test_states_come_from_records_locks_and_endings(tmp_path):
-    names = ["done", "failed", "running", "stopped", "begun", "new"]
+    names = ["done", "failed", "diverged", "running", "stopped", "begun", "new"]
     runs = [planned(tmp_path, name) for name in names]
     for name in names[:-1]:
         (tmp_path / name).mkdir()
         write_json(tmp_path / name / "run.json", {})
     write_json(tmp_path / "stopped" / "outcome.json", {"status": "stopped", "exit_code": 75})
     known = [record("done", tmp_path), record("failed", tmp_path, "failed", details={"reason": "no memory"})]
+    known.append(record("diverged", tmp_path, "diverged", details={"iteration": 34, "lr_at_end": 0.02}))
     with FileLock(tmp_path / "running" / LOCK_FILE, thread_local=False):
         found = states(runs, known)
-    assert [found[name].name for name in names] == ["done", "failed", "running", "stopped", "to do", "to do"]
+    assert [found[name].name for name in names] == [
+        "done",
+        "failed",
+        "diverged",
+        "running",
+        "stopped",
+        "to do",
+        "to do",
+    ]
     assert (found["failed"].detail, found["begun"].detail, found["new"].detail) == ("no memory", "it continues", "")
-    assert counts(found) == "6 runs: 1 done, 1 running, 1 failed, 1 stopped, 2 to do"
+    assert counts(found) == "7 runs: 1 done, 1 running, 1 diverged, 1 failed, 1 stopped, 2 to do"
 
 
 def test_costs_are_measured_where_such_runs_are_recorded(tmp_path):
@@ -75,7 +84,7 @@ def test_power_takes_the_sd_of_records_and_else_the_published_one(tmp_path):
     ]
     (power,) = powers(runs, [])
     assert (power.repeats, power.units, power.sds) == (3, "fine-tunings", (0.12, 0.3))
-    assert power.smallest == (detectable(0.12, 3), detectable(0.3, 3))
+    assert power.smallest == (detectable(0.12, 3, 4), detectable(0.3, 3, 4))  # two settings, two degrees each
     assert "about these checkpoints" in power_line(power)
     boxes = [26.0, 26.2, 26.4, 26.1, 26.3, 26.2]
     measured = [

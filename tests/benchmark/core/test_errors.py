@@ -1,0 +1,38 @@
+"""A command whose reader leaves early ends without a traceback."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+from benchmark.core.folder import ROOT
+
+MANY = """
+import sys
+from benchmark.core.errors import run_command
+def main(argv):
+    print("\\n".join(map(str, range(int(sys.argv[1])))))
+    return 0
+sys.exit(run_command(main))
+"""
+
+
+@pytest.mark.parametrize("lines", [3, 100_000])  # met when the buffer is flushed at the end, and while printing
+def test_head_is_no_traceback(lines):
+    reading, writing = os.pipe()
+    os.close(reading)  # head has read what it wanted and is gone
+    done = subprocess.run(
+        [sys.executable, "-c", MANY, str(lines)], stdout=writing, stderr=subprocess.PIPE, cwd=ROOT, text=True
+    )
+    os.close(writing)
+    assert (done.returncode, done.stderr) == (141, "")
+
+
+def test_the_report_into_head(tmp_path):
+    (tmp_path / "records").mkdir()
+    words = f"--records {tmp_path / 'records'} --output {tmp_path / 'out'}"
+    command = f"set -o pipefail; {sys.executable} benchmark/report.py {words} | head -n 0"
+    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, cwd=ROOT)
+    assert done.returncode in (0, 141)
+    assert done.stderr == ""
