@@ -4,7 +4,7 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
-.PHONY: setup demo test lint bench clean
+.PHONY: setup demo test lint bench mutants clean
 
 setup: $(STAMP)
 
@@ -31,6 +31,10 @@ lint: $(STAMP)
 
 bench: $(STAMP)
 	$(BIN)/python -m tests.bench
+
+# Changes one operator or constant at a time and sees whether the tests notice; takes long (see tests/mutants.py).
+mutants: $(STAMP)
+	$(BIN)/python -m tests.mutants
 
 # Removes what setup, lint and test made; never results/, which may hold weeks of training.
 clean:
