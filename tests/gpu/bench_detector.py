@@ -1,4 +1,4 @@
-"""Fine-tuning at 800 px: seconds an iteration of C4 and FPN, float32 and bf16, on two images, a process's share of 16."""
+"""Fine-tuning at 800 px: seconds an iteration of C4 and FPN, in float32 and bf16, on a process's share of the batch."""
 
 import tempfile
 from pathlib import Path

@@ -113,13 +113,11 @@ def stalls(batch: int, steps: int = 5) -> dict[str, Any]:
     wall = time.perf_counter() - begin
     events = prof.key_averages()
     busy = sum(event.self_device_time_total for event in events) / 1e6
-    waits = {
-        event.key: event.count / steps for event in events if "Synchronize" in event.key or event.key == "aten::item"
-    }
+    waiting = [event for event in events if "Synchronize" in event.key or event.key == "aten::item"]
     largest = sorted(events, key=lambda event: -event.self_device_time_total)[:12]
     return {
         "device busy, share of wall time under the profiler": busy / wall,
-        "waits a step": waits,
+        "waits a step": {event.key: event.count / steps for event in waiting},
         "kernels a step": sum(event.count for event in events if event.key.startswith("cudaLaunchKernel")) / steps,
         "largest, ms a step": {event.key[:80]: event.self_device_time_total / 1000 / steps for event in largest},
     }

@@ -1,5 +1,6 @@
 """Where the GPU tests compute, and what they compute on: photographs that are composed here, nothing downloaded."""
 
+import contextlib
 import os
 from functools import cache
 from pathlib import Path
@@ -28,7 +29,7 @@ def photographs(copies: int = 1) -> Path:
         target.mkdir(parents=True, exist_ok=True)
         for number in range(copies):
             link = target / f"{image.stem}-{number}.jpg"
-            if not link.exists():
+            with contextlib.suppress(FileExistsError):  # another process makes the same ones
                 os.link(image, link)
     return folder
 

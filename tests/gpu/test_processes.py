@@ -1,4 +1,4 @@
-"""Process groups on the GPU: NCCL with one rank, gloo with two on the same GPU; SyncBN and Detectron2's naive SyncBN."""
+"""Process groups on the GPU: NCCL with one rank, gloo with two; torch's SyncBN and Detectron2's naive one."""
 
 import os
 import subprocess
