@@ -45,7 +45,7 @@ def lightlys_loop(batches: int) -> dict[str, Any]:
     reset_memory()
     model = SimSiam().to(DEVICE)
     copies = -(-batch * batches // len(paths(1)))
-    dataset = torchvision.datasets.ImageFolder(photographs(copies), transform=SimSiamTransform(input_size=SIDE))
+    dataset = torchvision.datasets.ImageFolder(photographs(copies), transform=SimSiamTransform(SIDE), allow_empty=True)
     loader = torch.utils.data.DataLoader(dataset, batch, shuffle=True, drop_last=True, num_workers=WORKERS)
     criterion, optimiser = NegativeCosineSimilarity(), torch.optim.SGD(model.parameters(), lr=0.06)
     ends = []
