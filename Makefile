@@ -4,7 +4,7 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
-.PHONY: setup demo test lint bench mutants clean
+.PHONY: setup demo test lint bench gpu mutants clean
 
 setup: $(STAMP)
 
@@ -31,6 +31,11 @@ lint: $(STAMP)
 
 bench: $(STAMP)
 	$(BIN)/python -m tests.bench
+
+# Tests and measurements that need a GPU, in under eight minutes; GPU_PYTHON may be an environment of your own.
+GPU_PYTHON ?= $(BIN)/python
+gpu:
+	$(GPU_PYTHON) -m tests.gpu
 
 # Changes one operator or constant at a time and sees whether the tests notice; takes long (see tests/mutants.py).
 mutants: $(STAMP)

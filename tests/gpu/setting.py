@@ -8,7 +8,8 @@ from pathlib import Path
 import torch
 
 from benchmark.embedded.composer import ensure_pretraining_images
-from pretrain.images.loading import PathList, list_images
+from pretrain.images.listing import PathList, list_images
+from pretrain.run import resolve
 from pretrain.training.config import PretrainConfig
 
 # "cpu" is for writing and checking these tests where there is no GPU: sizes are tiny and no figure means anything.
@@ -41,11 +42,12 @@ def paths(images: int) -> PathList:
 
 def config(**changes: object) -> PretrainConfig:
     """Return the config of a run at the released sizes (tiny on a CPU), with `changes`."""
-    released = {"data": str(photographs()), "workers": 0, "epochs": 100, "device": DEVICE.type, "log_every": 10**6}
+    released = {"data": photographs(), "workers": 0, "epochs": 100, "device": DEVICE.type, "log_every": 10**6}
     tiny = {
         "arch": "resnet18", "image_size": 32, "projector_width": 32, "projector_hidden": 32, "predictor_hidden": 16,
     }  # fmt: skip
-    return PretrainConfig(**{**released, **(tiny if DRY else {}), **changes})
+    options = {**released, **(tiny if DRY else {}), **changes}
+    return resolve([f"--{name.replace('_', '-')}={value}" for name, value in options.items() if value is not None])
 
 
 def synchronise() -> None:
