@@ -10,7 +10,7 @@ import pytest
 from benchmark.core.folder import ROOT
 from tests.gpu.setting import DEVICE, DRY
 
-ITERATIONS = 2 if DRY else 20
+ITERATIONS = 3 if DRY else 20
 TINY = ["INPUT.MIN_SIZE_TRAIN", "(64,)", "INPUT.MIN_SIZE_TEST", "64", "MODEL.RPN.POST_NMS_TOPK_TEST", "20"]
 
 KILLED = """
@@ -32,7 +32,7 @@ def arguments(folder, protocol, *more):
     """Return what a user types; the schedule is cut to a few iterations."""
     where = [f"--output={folder / 'run'}", f"--records={folder / 'records'}", f"--protocol={protocol}"]
     options = ["--weights=random", "--ims-per-batch=2", "--checkpoint-every=5", "--log-every=1", "--workers=2"]
-    short = ["SOLVER.MAX_ITER", str(ITERATIONS), "SOLVER.STEPS", "()", "SOLVER.WARMUP_ITERS", "5"]
+    short = ["SOLVER.MAX_ITER", str(ITERATIONS), "SOLVER.STEPS", "()", "SOLVER.WARMUP_ITERS", "1" if DRY else "5"]
     short += ["SOLVER.BASE_LR", "0.002", "TEST.PRECISE_BN.NUM_ITER", "2" if DRY else "10"]
     return [*where, *options, f"--device={DEVICE.type}", *more, *short, *(TINY if DRY else [])]
 

@@ -21,7 +21,7 @@ STEPS = 4
 
 def trained(steps=STEPS, **changes):
     """Return a trainer after some steps, and the loss of each."""
-    changes = {"batch_size": BATCH, "warmup_epochs": 0.0, "lr": 0.05, **changes}
+    changes = {"batch_size": BATCH, "warmup_epochs": 0.0, "lr": 0.01, **changes}
     trainer = PretrainTrainer(config(**changes), paths(max(BATCH * (steps + 1), 16)), DEVICE)
     losses = []
     run_step = trainer.run_step
