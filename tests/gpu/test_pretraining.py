@@ -48,13 +48,13 @@ def test_reduced_precision_follows_float32(record_property):
 @pytest.mark.cuda_only
 def test_fp16_passes_over_an_overflow_and_goes_on():
     trainer = PretrainTrainer(config(batch_size=BATCH, precision="fp16", warmup_epochs=0.0), paths(8 * BATCH), DEVICE)
-    trainer.scaler = torch.amp.GradScaler(DEVICE.type, init_scale=2.0**40)
+    trainer.scaler = trainer.step.scaler = torch.amp.GradScaler(DEVICE.type, init_scale=2.0**60)
     before = [p.detach().clone() for p in trainer.method.parameters() if p.requires_grad]
     trainer.train(0, 1)
     after = [p.detach() for p in trainer.method.parameters() if p.requires_grad]
     assert all(torch.equal(a, b) for a, b in zip(after, before, strict=True))
-    assert trainer.scaler.get_scale() < 2.0**40
-    trainer.scaler = torch.amp.GradScaler(DEVICE.type, init_scale=2.0**10)
+    assert trainer.scaler.get_scale() < 2.0**60
+    trainer.scaler = trainer.step.scaler = torch.amp.GradScaler(DEVICE.type, init_scale=2.0**10)
     trainer.train(1, 4)
     assert not all(torch.equal(a, b) for a, b in zip(after, before, strict=True))
 

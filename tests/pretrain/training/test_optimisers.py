@@ -58,6 +58,15 @@ def test_groups_have_choices_of_their_own():
     torch.testing.assert_close(vector.detach(), expected)
 
 
+def test_short_weights_and_gradients_are_adapted_too():
+    """Only a length of exactly 0 makes a plain step."""
+    for make in (LARS, LARC):
+        weight = nn.Parameter(torch.tensor([[0.3, 0.4]]).double())
+        weight.grad = torch.tensor([[0.0, 0.01]]).double()
+        make([weight], lr=2.0).step()
+        torch.testing.assert_close(weight.detach(), tensor([[0.3, 0.4 - 2.0 * 0.001 * 0.5]]), rtol=1e-5, atol=0)
+
+
 def test_parameters_without_a_gradient_stay():
     still, moving = nn.Parameter(torch.ones(2, 2)), nn.Parameter(torch.ones(2, 2))
     for optimiser in (

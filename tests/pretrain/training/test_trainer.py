@@ -156,6 +156,15 @@ def test_fp16_stops_when_no_overflow_explains_the_gradient(paths):
         steps(trainer, 5)
 
 
+def test_an_epoch_counts_when_it_is_complete(paths):
+    trainer = PretrainTrainer(config(epochs=2), paths, CPU)
+    assert trainer.iterations_per_epoch == 3
+    found = []
+    for trainer.iter in range(6):  # hooks, which save, run after a step and before the count
+        found.append(trainer.state()["epoch"])
+    assert found == [0, 0, 1, 1, 1, 2]
+
+
 def test_state_restored_in_the_middle_goes_on_bit_by_bit(paths):
     whole = started(paths, epochs=2)
     steps(whole, 5)

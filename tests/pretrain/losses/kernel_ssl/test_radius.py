@@ -118,6 +118,9 @@ def test_mu_is_blamed_where_mu_is_the_cause():
         assert "collapsed" not in text
     assert "diverges" in warning(spread, mu=2.2)
     assert "is far from the exact one" in warning(spread, mu=0.05)
+    online_1, online_2, *_ = features(40, 8)
+    opposite = [online_1, online_2, -online_2.detach(), -online_1.detach()]  # moves the spectrum below mu - 1
+    assert "because of mu 0.1;" in warning(opposite, mu=0.1)
 
 
 def test_the_exact_logarithm_has_no_series_to_warn_of():
