@@ -1,7 +1,7 @@
 """Checkpoints as real projects write them, from their documented keys, and what conversion must make of each.
 
-``python -m tests.transfer.checkpoints.project_files`` writes the table of docs/conversion.md from these rows; the tests
-hold every row against what conversion does. Beside each project: the file of its own that says what it saves.
+``conversion_page.py`` writes the table of docs/conversion.md from these rows; the tests hold every row against what
+conversion does. Beside each project: the file of its own that says what it saves.
 """
 
 import argparse
@@ -14,7 +14,6 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from benchmark.core.folder import ROOT
 from tests.transfer.checkpoints.layout_files import (
     ADAM,
     State,
@@ -27,7 +26,6 @@ from tests.transfer.checkpoints.layout_files import (
     with_projector,
     without_head,
 )
-from transfer.checkpoints.layouts import LAYOUTS
 
 Known = tuple[str, str | None, int | None, int | None]  # layout, method, completed epochs, planned epochs
 
@@ -369,53 +367,3 @@ PROJECTS = (
         "modelTeacher.backbone.bottom_up.", detectron2(b)) | linear("modelStudent.backbone.fpn_lateral2.weight"),
         "iteration": 9}, ("detectron2", None, None, None), ("detectron2", None, None, None)),
 )  # fmt: skip
-
-
-# --- The tables of docs/conversion.md ------------------------------------------------------------------------------
-
-PAGE = ROOT / "docs" / "conversion.md"
-
-
-def layouts_table() -> str:
-    """Return the table of layouts, from the code."""
-    rows = ["| `--layout` | written by | online branch | momentum branch | completed epochs | planned epochs |"]
-    rows.append("| --- " * 6 + "|")
-    for layout in LAYOUTS:
-        where, ahead = layout.epoch or ("", 0)
-        online = f"`{layout.online}`" if layout.online else "none in front"
-        momentum = f"`{layout.momentum}`" if layout.momentum else "-"
-        epoch = (f"`{where}`" if where else "unknown") + (f" + {ahead}" if ahead else "")
-        total = " or ".join(f"`{place}`" for place in layout.total) or "unknown"
-        cells = [f"`{layout.name}`", layout.source, online, momentum, epoch, total]
-        rows.append("| " + " | ".join(cell.replace("|", r"\|") for cell in cells) + " |")
-    return "\n".join(rows)
-
-
-def projects_table() -> str:
-    """Return the table of projects and what conversion makes of their checkpoints, as the tests prove it."""
-    rows = ["| checkpoint of | branches | layout | method shown | epochs / planned |", "| --- " * 5 + "|"]
-    for project in PROJECTS:
-        found = {branch: getattr(project, branch) for branch in ("online", "momentum")}
-        known = {branch: value for branch, value in found.items() if isinstance(value, tuple)}
-        if not known:
-            rows.append(f"| {project.name} | refused | - | - | - |")
-            continue
-        layout, method, epoch, total = next(iter(known.values()))
-        epochs = f"{'-' if epoch is None else epoch} / {'-' if total is None else total}"
-        rows.append(f"| {project.name} | {', '.join(known)} | `{layout}` | {method or '-'} | {epochs} |")
-    return "\n".join(rows)
-
-
-TABLES = {"layouts": layouts_table, "projects": projects_table}
-
-
-def rendered(text: str) -> str:
-    """Return the page with its tables as the code gives them, each between ``<!-- NAME -->`` and ``<!-- end -->``."""
-    for name, table in TABLES.items():
-        start, rest = text.split(f"<!-- {name} -->\n", 1)
-        text = f"{start}<!-- {name} -->\n{table()}\n<!-- end -->{rest.split('<!-- end -->', 1)[1]}"
-    return text
-
-
-if __name__ == "__main__":
-    PAGE.write_text(rendered(PAGE.read_text(encoding="utf-8")), encoding="utf-8")

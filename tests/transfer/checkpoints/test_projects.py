@@ -4,8 +4,10 @@ import pytest
 import torch
 
 from benchmark.core.errors import UserError
+from tests.transfer.checkpoints.conversion_page import PAGE, rendered
 from tests.transfer.checkpoints.layout_files import light
-from tests.transfer.checkpoints.project_files import PAGE, PROJECTS, rendered
+from tests.transfer.checkpoints.project_files import PROJECTS
+from tests.transfer.checkpoints.refused_files import REFUSED
 from transfer.checkpoints.conversion import read_backbone
 from transfer.checkpoints.resnet import expected_shapes
 
@@ -31,7 +33,15 @@ def test_a_project_s_checkpoint(project, tmp_path):
         assert found.epochs_from == (None if found.epoch is None else "file")
 
 
+@pytest.mark.parametrize("refused", REFUSED, ids=lambda refused: refused.name)
+def test_what_is_no_such_resnet_is_said(refused, tmp_path):
+    refused.write(tmp_path / "file.pth")
+    with pytest.raises(UserError, match=refused.said) as caught:
+        read_backbone(tmp_path / "file.pth")
+    assert "\n" not in str(caught.value)
+
+
 def test_the_tables_in_the_docs_are_those_of_the_code():
-    """``python -m tests.transfer.checkpoints.project_files`` writes them."""
+    """``python -m tests.transfer.checkpoints.conversion_page`` writes them."""
     text = PAGE.read_text(encoding="utf-8")
-    assert rendered(text) == text
+    assert rendered(text, ("layouts", "projects")) == text
