@@ -1,14 +1,16 @@
-"""What features look like: effective rank, spectrum, entropy, alignment and uniformity. Always in float64.
+"""Spectra of features and what is read off them: effective ranks, entropy, the decay exponent. Always in float64.
 
 An effective rank means nothing without its definition and sample count: the same features gave 140 by singular values
 and 73 by covariance eigenvalues, and 54 / 122 / 138 / 140 for 64 / 256 / 1024 / 2048 samples.
 """
 
+import math
+
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 DEFINITIONS = ("covariance", "singular_values")
+DECAY_RANKS = (4, 100)  # of the eigenvalues that the decay exponent is fitted to, as its authors' code has them
 
 
 def spectrum(features: Tensor, definition: str = "covariance") -> Tensor:
@@ -26,10 +28,17 @@ def spectrum(features: Tensor, definition: str = "covariance") -> Tensor:
         raise ValueError("features hold NaN or infinity")
     if definition == "singular_values":
         return torch.linalg.svdvals(rows)
-    centred = rows - rows.mean(0)
-    # Eigenvalues of the smaller product: several times faster than singular values, and squares lose nothing here.
-    product = centred @ centred.T if len(rows) < rows.shape[1] else centred.T @ centred
-    return torch.linalg.eigvalsh(product).flip(0).clamp_min(0) / len(rows)
+    return eigenvalues(rows - rows.mean(0)) / len(rows)
+
+
+def eigenvalues(rows: Tensor) -> Tensor:
+    """Return the eigenvalues of ``rows' rows``, descending, min(n, d) values >= 0, for (n, d) float64 rows.
+
+    They are the squares of the singular values, several times faster by the smaller product; below 1e-16 of the
+    largest they are rounding.
+    """
+    product = rows @ rows.T if len(rows) < rows.shape[1] else rows.T @ rows
+    return torch.linalg.eigvalsh(product).flip(0).clamp_min(0)
 
 
 def entropy(values: Tensor) -> float:
@@ -46,34 +55,22 @@ def effective_rank(features: Tensor, definition: str = "covariance") -> float:
 
     1 means one direction (or no variation at all); d means isotropic. For (n, d) features, see ``spectrum``.
     """
-    return float(torch.tensor(entropy(spectrum(features, definition)), dtype=torch.float64).exp())
+    return math.exp(entropy(spectrum(features, definition)))
 
 
-def matrix_entropy(features: Tensor) -> float:
-    """Return -tr(S log S) in nats of the trace-one centred covariance S: the log of the covariance effective rank."""
-    return entropy(spectrum(features, "covariance"))
+def decay_exponent(values: Tensor) -> float:
+    """Return alpha of lambda_j ~ j^-alpha for a descending spectrum (alpha-ReQ, Agrawal et al. 2022).
 
-
-def intra_class_effective_rank(features: Tensor, labels: Tensor) -> float:
-    """Return the covariance effective rank inside each class, averaged over classes with two or more samples.
-
-    Args:
-        features: (n, d).  labels: (n,) integers.
-    Raises ``ValueError`` when no class has two samples.
+    Least squares of log lambda_j on log j over the ranks j = 4 to 100, weighted by 1 / j, as the authors' code fits it
+    (their paper names neither range nor weights); near 1 is held to be good, larger decays faster. NaN when fewer than
+    3 eigenvalues above 1e-12 of the largest have these ranks.
     """
-    ranks = [effective_rank(features[labels == label]) for label in labels.unique() if (labels == label).sum() >= 2]
-    if not ranks:
-        raise ValueError("no class has two samples")
-    return sum(ranks) / len(ranks)
-
-
-def alignment(view_1: Tensor, view_2: Tensor) -> float:
-    """Return the mean squared distance of L2-normalised (n, d) views of equal images, in [0, 4] (Wang & Isola 2020)."""
-    a, b = F.normalize(view_1.detach().double(), dim=1), F.normalize(view_2.detach().double(), dim=1)
-    return float((a - b).square().sum(1).mean())
-
-
-def uniformity(features: Tensor) -> float:
-    """Return log mean exp(-2 |x - y|^2) over pairs of L2-normalised rows, in [-8, 0]; 0 is collapse (Wang & Isola)."""
-    rows = F.normalize(features.detach().double(), dim=1)
-    return float(torch.pdist(rows).square().mul(-2).exp().mean().log())
+    first, last = DECAY_RANKS
+    ranks = torch.arange(first, min(last, len(values)) + 1, dtype=torch.float64)
+    chosen = values[first - 1 : last]
+    kept = chosen > 1e-12 * values[0]
+    if kept.sum() < 3:
+        return math.nan
+    x, y, weights = ranks[kept].log(), chosen[kept].log(), 1 / ranks[kept]
+    x, y = x - (weights * x).sum() / weights.sum(), y - (weights * y).sum() / weights.sum()
+    return -float((weights * x * y).sum() / (weights * x * x).sum())

@@ -132,23 +132,28 @@ def _names(root: Path) -> Iterator[str]:
 
 def _entries(root: Path, folder: _Folder) -> list[str | _Folder]:
     """Return the images and folders of one folder, sorted as their paths are: a folder's name ends with a slash."""
-    found: list[tuple[str, str | _Folder]] = []
+    found: dict[str, _Folder | None] = {}
     try:
         with os.scandir(os.path.join(root, folder.inside)) as entries:
             for entry in entries:
-                if entry.name.startswith("."):
+                name = entry.name
+                if name.startswith("."):
                     continue
-                name = os.path.join(folder.inside, entry.name)
-                linked = entry.is_symlink()
-                if os.path.isdir(entry.path) if linked else entry.is_dir():
-                    real = os.path.realpath(entry.path) if linked else os.path.join(folder.real, entry.name)
-                    if not (linked and folder.leads_back(real)):
-                        found.append((entry.name + os.sep, _Folder(name, real, folder)))
-                elif entry.name.lower().endswith(ENDINGS) and _may_be_image(entry):
-                    found.append((entry.name, name))
+                if entry.is_file(follow_symlinks=False) or not _is_folder(entry):
+                    if name.lower().endswith(ENDINGS) and _may_be_image(entry):
+                        found[name] = None
+                    continue
+                real = os.path.realpath(entry.path) if entry.is_symlink() else os.path.join(folder.real, name)
+                if not (entry.is_symlink() and folder.leads_back(real)):
+                    found[name + os.sep] = _Folder(os.path.join(folder.inside, name), real, folder)
     except OSError as error:
         raise UserError(f"{error.filename} cannot be listed ({error.strerror}); check its permissions.") from None
-    return [item for _, item in sorted(found, key=lambda pair: pair[0])]
+    before = folder.inside + os.sep if folder.inside else ""
+    return [found[name] or before + name for name in sorted(found)]
+
+
+def _is_folder(entry: os.DirEntry) -> bool:
+    return os.path.isdir(entry.path) if entry.is_symlink() else entry.is_dir()
 
 
 def _may_be_image(entry: os.DirEntry) -> bool:
@@ -161,7 +166,7 @@ def _may_be_image(entry: os.DirEntry) -> bool:
 
 @dataclass(frozen=True)
 class Labels:
-    """``classes``: names, sorted. ``numbers``: (n,) int64, the class of each image of a list."""
+    """``classes``: names, sorted. ``numbers``: (n,) int32, the class of each image of a list."""
 
     classes: tuple[str, ...]
     numbers: np.ndarray
@@ -192,4 +197,4 @@ def labels_from_folders(paths: PathList) -> Labels:
         raise UserError(f"{paths.root} has only the class {names[0]!r}; labels need two or more class folders.")
     classes = tuple(sorted(names))
     order = [classes.index(name) for name in names]
-    return Labels(classes, np.repeat(np.array(order, np.int64), np.diff(begins)))
+    return Labels(classes, np.repeat(np.array(order, np.int32), np.diff(begins)))

@@ -15,7 +15,7 @@ MAX_LR = 3e38  # float32's range
 # The path of the images may differ too: the images themselves are part of the identity.
 NOT_IDENTITY = (
     "data", "output", "records", "resume", "dry_run", "images_per_second", "workers", "log_every", "device",
-    "keep_every", "keep_epochs", "checkpoint_minutes",
+    "keep_every", "keep_epochs", "checkpoint_minutes", "diagnose_every",
 )  # fmt: skip
 
 
@@ -83,6 +83,9 @@ class PretrainConfig:
     checkpoint_minutes: float = option(
         10.0, "minutes after which the last checkpoint is also written within an epoch", group="Run"
     )
+    diagnose_every: int = option(
+        0, "epochs between entries of diagnostics.json (ranks, spectrum, geometry); 0: none", group="Run"
+    )
     log_every: int = option(10, "iterations between lines of metrics.json and TensorBoard", group="Run")
     resume: bool = option(True, "continue the run that the folder holds; --no-resume refuses it", group="Run")
     dry_run: bool = option(False, "print the plan and stop", group="Run")
@@ -94,7 +97,7 @@ class PretrainConfig:
             value = getattr(self, name)
             if value is not None and not (math.isfinite(value) and value > 0):
                 raise UserError(f"--{name.replace('_', '-')} is {value}; it must be above 0.")
-        for name in ("workers", "keep_every", "weight_decay", "seed"):
+        for name in ("workers", "keep_every", "diagnose_every", "weight_decay", "seed"):
             if not (math.isfinite(getattr(self, name)) and getattr(self, name) >= 0):
                 raise UserError(f"--{name.replace('_', '-')} is {getattr(self, name)}; it must be 0 or more.")
         if not 0 <= self.ema <= 1:

@@ -10,6 +10,7 @@ import torch
 from benchmark.core.errors import UserError
 from benchmark.core.files import sha256_of_file, write_text
 from benchmark.core.options import to_dict, to_yaml
+from pretrain.diagnostics.recording import RecordDiagnostics
 from pretrain.engine.account import Account
 from pretrain.engine.archive import Damaged
 from pretrain.engine.checkpoint import LAST, check_content, check_optimiser, continue_from, load_checkpoint
@@ -82,7 +83,10 @@ def main_hooks(run: PretrainRun, account: Account, trainer: PretrainTrainer) -> 
     also = {"identity": run.identity, "config": to_dict(run.config)}
     files = EpochFiles(run.output, trainer)
     what = f"{run.config.method}, {run.config.epochs} epochs"
-    return [Metrics(run.output), ProgressBar(what), Checkpoints(run.output, account, also, before=files)]
+    # Before the checkpoint: a kill between them repeats the epoch's last steps and writes the entry again.
+    diagnostics = [RecordDiagnostics(run.output, run.config.diagnose_every)] if run.config.diagnose_every else []
+    checkpoints = Checkpoints(run.output, account, also, before=files)
+    return [Metrics(run.output), ProgressBar(what), *diagnostics, checkpoints]
 
 
 def announce(run: PretrainRun, trainer: PretrainTrainer, start: int) -> None:

@@ -10,26 +10,12 @@ import torch
 
 from pretrain.diagnostics.spectrum import (
     DEFINITIONS,
-    alignment,
+    decay_exponent,
     effective_rank,
     entropy,
-    intra_class_effective_rank,
-    matrix_entropy,
     spectrum,
-    uniformity,
 )
-
-
-def features(n=60, d=12, seed=0, dtype=torch.float64):
-    """Correlated features with a mean far from zero, so that centring matters."""
-    generator = torch.Generator().manual_seed(seed)
-    mix = torch.randn(d, d, generator=generator, dtype=torch.float64)
-    return (torch.randn(n, d, generator=generator, dtype=torch.float64) @ mix + 3).to(dtype)
-
-
-def rotation(d, seed=1):
-    generator = torch.Generator().manual_seed(seed)
-    return torch.linalg.qr(torch.randn(d, d, generator=generator, dtype=torch.float64))[0]
+from tests.pretrain.diagnostics.examples import features, rotation
 
 
 def exp_entropy(values):
@@ -44,7 +30,7 @@ def test_identity_has_full_rank_and_centring_takes_one(d):
     # Both signs of every axis: the mean is zero already, so nothing is lost.
     both = torch.cat([torch.eye(d), -torch.eye(d)])
     assert effective_rank(both, "covariance") == pytest.approx(d)
-    assert matrix_entropy(both) == pytest.approx(math.log(d))
+    assert entropy(spectrum(both)) == pytest.approx(math.log(d))
 
 
 @pytest.mark.parametrize("definition", DEFINITIONS)
@@ -56,7 +42,7 @@ def test_one_direction_has_rank_one(definition):
 def test_no_variation_at_all_has_rank_one_and_entropy_zero():
     equal = torch.ones(10, 4) * torch.tensor([1.0, 2.0, 3.0, 4.0])
     assert effective_rank(equal) == 1.0
-    assert matrix_entropy(torch.zeros(10, 4)) == 0.0
+    assert entropy(spectrum(torch.zeros(10, 4))) == 0.0
 
 
 @pytest.mark.parametrize("shape", [(60, 12), (8, 30), (15, 15)])
@@ -74,8 +60,8 @@ def test_matrix_entropy_equals_the_matrix_logarithm():
     x = features(200, 6)
     covariance = np.cov(x.numpy(), rowvar=False, bias=True)
     unit = covariance / np.trace(covariance)
-    assert matrix_entropy(x) == pytest.approx(-np.trace(unit @ scipy.linalg.logm(unit)).real, rel=1e-9)
-    assert matrix_entropy(x) == pytest.approx(math.log(effective_rank(x, "covariance")))
+    assert entropy(spectrum(x)) == pytest.approx(-np.trace(unit @ scipy.linalg.logm(unit)).real, rel=1e-9)
+    assert entropy(spectrum(x)) == pytest.approx(math.log(effective_rank(x, "covariance")))
 
 
 @pytest.mark.parametrize("definition", DEFINITIONS)
@@ -104,7 +90,7 @@ def test_narrow_types_are_computed_in_double_precision():
 
 
 def test_more_samples_of_the_same_distribution_give_a_higher_rank():
-    """Why the sample count belongs beside every figure (pitfall 29)."""
+    """Why the sample count belongs beside every figure."""
     x = torch.randn(2048, 128, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     ranks = [effective_rank(x[:n]) for n in (32, 128, 512, 2048)]
     assert ranks == sorted(ranks)
@@ -118,35 +104,33 @@ def test_a_spectrum_with_known_entropy():
     assert entropy(5 * shares) == pytest.approx(-(0.7 * math.log(0.7) + 0.2 * math.log(0.2) + 0.1 * math.log(0.1)))
 
 
-def test_intra_class_rank_is_the_mean_over_classes_with_two_or_more():
-    x, labels = features(40, 6), torch.tensor([0] * 15 + [3] * 20 + [7] * 4 + [9])
-    by_hand = [
-        exp_entropy(np.clip(np.linalg.eigvalsh(np.cov(x[labels == c].numpy(), rowvar=False)), 0, None))
-        for c in (0, 3, 7)
-    ]
-    assert intra_class_effective_rank(x, labels) == pytest.approx(np.mean(by_hand), rel=1e-8)
-    collapsed = torch.randn(10, 6, generator=torch.Generator().manual_seed(0))[torch.arange(10).repeat(4)]
-    assert intra_class_effective_rank(collapsed, torch.arange(10).repeat(4)) == 1.0
-    assert effective_rank(collapsed) > 3
+def power_law(exponent, d=200):
+    return torch.arange(1, d + 1, dtype=torch.float64) ** -exponent
 
 
-def test_alignment_on_the_sphere():
-    x = torch.eye(4)
-    assert alignment(x, 5 * x) == pytest.approx(0)
-    assert alignment(x, -x) == pytest.approx(4)
-    assert alignment(x, x.roll(1, 0)) == pytest.approx(2)
-    assert alignment(x, torch.cat([x[:2], -x[2:]])) == pytest.approx(2)
+@pytest.mark.parametrize("exponent", [0.0, 0.5, 1.0, 3.0])
+def test_the_decay_exponent_of_a_power_law_is_its_exponent(exponent):
+    assert decay_exponent(7 * power_law(exponent)) == pytest.approx(exponent, abs=1e-9)
 
 
-def test_uniformity_on_the_sphere():
-    assert uniformity(torch.tensor([[1.0, 0], [-3.0, 0]])) == pytest.approx(-8)
-    assert uniformity(torch.ones(5, 3)) == pytest.approx(0)
-    x = features(20, 4)
-    rows = (x / x.norm(dim=1, keepdim=True)).numpy()
-    pairs = [np.exp(-2 * np.sum((rows[i] - rows[j]) ** 2)) for i in range(20) for j in range(i)]
-    assert uniformity(x) == pytest.approx(math.log(np.mean(pairs)), rel=1e-9)
-    assert uniformity(x @ rotation(4)) == pytest.approx(uniformity(x), rel=1e-9)
-    assert uniformity(torch.randn(400, 64)) < uniformity(torch.randn(400, 64) + 1)
+def test_the_decay_exponent_is_the_authors_weighted_fit_over_ranks_4_to_100():
+    values = power_law(1.2, 300) * torch.linspace(1, 2, 300, dtype=torch.float64).square()
+    ranks = np.arange(4, 101)
+    design = np.stack([-np.log(ranks), np.ones(len(ranks))], 1)
+    root = np.sqrt(1 / ranks)[:, None]
+    expected = np.linalg.lstsq(root * design, root[:, 0] * np.log(values.numpy()[3:100]), rcond=None)[0][0]
+    assert decay_exponent(values) == pytest.approx(expected, rel=1e-9)
+    outside = values.clone()
+    outside[:3] *= 5
+    outside[100:] /= 5
+    assert decay_exponent(outside) == pytest.approx(expected, rel=1e-9)
+
+
+def test_the_decay_exponent_of_a_short_spectrum():
+    assert decay_exponent(power_law(2.0, 6)) == pytest.approx(2.0)
+    assert math.isnan(decay_exponent(power_law(2.0, 5)))
+    rounding = torch.cat([power_law(2.0, 20), torch.full((80,), 1e-18, dtype=torch.float64)])
+    assert decay_exponent(rounding) == pytest.approx(2.0)
 
 
 @pytest.mark.parametrize(
@@ -156,7 +140,6 @@ def test_uniformity_on_the_sphere():
         (lambda: effective_rank(torch.ones(1, 3)), "n >= 2"),
         (lambda: effective_rank(torch.ones(4)), "n >= 2"),
         (lambda: effective_rank(torch.tensor([[1.0, float("nan")], [0, 1]])), "NaN or infinity"),
-        (lambda: intra_class_effective_rank(torch.eye(3), torch.arange(3)), "no class has two samples"),
     ],
 )
 def test_what_cannot_be_computed_is_refused(call, message):

@@ -199,7 +199,7 @@ def test_classes_are_those_of_image_folder(tmp_path):
     paths = list_images(tmp_path)
     ours = labels_from_folders(paths)
     assert list(ours.classes) == theirs.classes
-    assert ours.numbers.dtype == np.int64
+    assert ours.numbers.dtype == np.int32  # 56 MB for 14 million
     assert {paths[i]: int(number) for i, number in enumerate(ours.numbers)} == dict(theirs.samples)
 
 
