@@ -16,6 +16,7 @@ from pretrain.diagnostics.sample import AUGMENTATION, Encode, extract, make_samp
 from pretrain.engine.processes import choose_device
 from pretrain.images.listing import list_images
 from pretrain.images.loading import normalised
+from pretrain.images.recipe import PUBLISHED, ViewRecipe
 from transfer.checkpoints.backbone import Backbone
 from transfer.checkpoints.reading import read_file
 from transfer.checkpoints.weights import resolve_weights
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from transfer.diagnose import DiagnoseConfig
 
 EMBEDDED_SIZE = 96  # px of the composed photographs
+OURS = ("pretrain", "pretrain-backbone")  # layouts of pretrain/run.py's files
 HEADS = {"online": "projector", "momentum": "momentum_projector"}  # names in a checkpoint of ours
 FORMAT = 1  # of the JSON file
 
@@ -99,10 +101,13 @@ def head_from(tensors: Mapping[str, Tensor]) -> nn.Sequential | None:
 def make_encode(weights: Backbone, projector: nn.Sequential | None, device: torch.device) -> Encode:
     """Return what maps pixels to the features of the backbone, and of the projector where there is one."""
     backbone = make_encoder(weights).to(device, memory_format=torch.channels_last)
+    # What our SimCLR and SwAV were trained on is not normalised as ImageNet's networks have it.
+    ours = weights.layout in OURS and weights.method in PUBLISHED
+    recipe = PUBLISHED[str(weights.method)][0] if ours else ViewRecipe()
     head = None if projector is None else projector.to(device)
 
     def encode(pixels: Tensor) -> dict[str, Tensor]:
-        features = backbone(normalised(pixels, device))
+        features = backbone(normalised(pixels, device, recipe.mean, recipe.std))
         return {"backbone": features} if head is None else {"backbone": features, "projector": head(features)}
 
     return encode

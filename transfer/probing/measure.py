@@ -5,7 +5,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from pretrain.diagnostics.spectrum import effective_rank, intra_class_effective_rank
+from pretrain.diagnostics.geometry import intra_class_effective_rank
+from pretrain.diagnostics.spectrum import effective_rank
 from transfer.probing.exact import exact_probe
 from transfer.probing.features import Features
 from transfer.probing.probe import linear_probe, nearest_neighbours
