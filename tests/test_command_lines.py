@@ -115,3 +115,10 @@ def test_files_of_options_that_nobody_should_write(command, tmp_path, capsys):
         if problem := complaint(command, [f"--config={file}", *ending], capsys):
             problems.append(f"{text[:60]!r}\n    {problem}")
     assert not problems, "\n".join(problems)
+
+
+@pytest.mark.parametrize("more", [[], ["--inspect"]])
+def test_words_that_name_no_checkpoint(more, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    problems = {word[:40]: complaint("transfer.convert", [word, *more], capsys) for word in HOSTILE}
+    assert {word: problem for word, problem in problems.items() if problem} == {}

@@ -25,7 +25,7 @@ _SUFFIXES = re.compile(r"(?<=.)(\.(pth|pt|tar|ckpt|pkl|safetensors|torch|bin))+$
 class ConvertConfig:
     """Options of ``transfer/convert.py``."""
 
-    file: tuple[str, ...] = option(
+    file: tuple[PathText, ...] = option(
         (), "the checkpoint, as --weights says (may stand without the flag)", group="Input", positional=True
     )
     weights: str | None = option(
@@ -88,6 +88,8 @@ def default_output(word: str, form: str) -> Path:
     from benchmark.catalogue.obtain import names_a_published_file
 
     path = Path(re.split(r"[/:]", word)[-1]) if names_a_published_file(word) else Path(word)
+    if not path.name:
+        raise UserError(f"{word} is a folder; give the path of a checkpoint.")
     return path.with_name(_SUFFIXES.sub("", path.name) + f".{form}" + (".pth.tar" if form == "moco" else ".pth"))
 
 

@@ -108,8 +108,13 @@ def run_command(main: Callable[[list[str] | None], int], argv: list[str] | None 
     if not alone:
         _let_the_first_process_speak()
     if said:
-        print(said, file=sys.stderr, flush=True)
+        print(_one_line(said), file=sys.stderr, flush=True)
     return code
+
+
+def _one_line(said: str) -> str:
+    """Return a sentence with the control characters of names in it (line breaks, escape sequences) spelt out."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape", "backslashreplace").decode() for c in said)
 
 
 def _let_the_first_process_speak() -> None:

@@ -106,7 +106,7 @@ def _problem(value: Any, adapter: TypeAdapter, error: ValidationError) -> str:
     if first["loc"] and isinstance(first["loc"][0], int):
         return f"lists {_shown(first['input'])}; it must be {_words(schema)}."
     most = first.get("ctx", {}).get("le")
-    more = f", at most {most:g}" if most in TECHNICAL else ""
+    more = f", at most {most:,}" if most in TECHNICAL else ""
     return f"is {_shown(value)}; it must be {_words(schema)}{more}."
 
 

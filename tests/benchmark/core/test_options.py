@@ -164,7 +164,10 @@ def read_ranged(*words: str) -> Ranged:
     ("words", "said"),
     [
         (["--epochs", "0"], "--epochs is 0; it must be a whole number above 0."),
-        (["--epochs", "1000000000000"], "--epochs is 1000000000000; it must be a whole number above 0, at most 2."),
+        (
+            ["--epochs", "1000000000000"],
+            "--epochs is 1000000000000; it must be a whole number above 0, at most 2,147,483,647.",
+        ),
         (["--epochs", "true"], "--epochs is True; it must be a whole number above 0."),
         (["--epochs", "9" * 5000], "--epochs is '9999"),
         (["--momentum", "1.5"], "--momentum is 1.5; it must be a number between 0 and 1."),
