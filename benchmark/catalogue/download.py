@@ -221,6 +221,8 @@ def _short(error: Exception) -> str:
         error = error.args[0]
     reason = getattr(error, "reason", None)
     text = " ".join(str(reason if isinstance(reason, Exception) else error).split())
+    if "IncompleteRead" in text:
+        return "the connection was closed before the end"
     return re.sub(r"^.*?(?:object at 0x[0-9a-f]+>|HTTPS?Connection\(.*?\)): ", "", text)[:160] or type(error).__name__
 
 

@@ -105,6 +105,7 @@ def _from_zoo(word: str, entry: Entry, say: Say) -> Obtained:
 
     def bring() -> None:
         if entry.access == "direct":
+            say(f"downloading {entry.name} to {path} from {url}")
             download(url, path, lambda part: _check_published(entry, hashes_of(part), part), say)
         elif not path.is_file():
             raise _by_hand(url, path, f", {entry.inside} in that folder," if entry.inside else "")
@@ -130,6 +131,7 @@ def _from_web(word: str, say: Say) -> Obtained:
             if not path.is_file():
                 raise _by_hand(word, path, "")
         else:
+            say(f"downloading to {path}")
             download(word, path, lambda part: None, say)
 
     hashes = _once(word, path, word, bring, lambda _: False, None, say)
@@ -177,9 +179,7 @@ def _once(
         check: compares with a published hash; True where there is one and it agrees, ``UserError`` where it does not.
     """
     with _one_at_a_time(word, path, say):
-        new = not path.is_file()
-        if new:
-            say(f"{word} is not in {cache.cache_folder()} yet; source {url}")
+        if not path.is_file():
             bring()
         hashes, pinned = hashes_of(path), cache.read_pins().get(word)
         if pinned and pinned.sha256 != hashes.sha256:

@@ -55,13 +55,18 @@ def with_statement(backbone: Backbone, word: str, method: str | None, epoch: int
         near = re.sub(r"[^a-z0-9_.+-]+", "_", method.lower()).strip("_.+-")[:60]
         hint = f"write --method {near}" if STATED_METHOD.fullmatch(near) else "write a name such as moco_v2"
         raise UserError(f"--method {method!r} is not a name of small letters, digits and _ only; {hint}.")
-    said = {"method": ("--method", backbone.method, backbone.method_from, method)}
-    said["epoch"] = ("--epochs-stated", backbone.epoch, backbone.epochs_from, epoch)
-    for flag, known, known_from, stated in said.values():
+    # MoCo's own files of v1 and v2 can look the same: what is known as moco may be stated more exactly.
+    more_exact = method is not None and backbone.method is not None and method.startswith(f"{backbone.method}_v")
+    for flag, known, known_from, stated in (
+        ("--method", None if more_exact else backbone.method, backbone.method_from, method),
+        ("--epochs-stated", backbone.epoch, backbone.epochs_from, epoch),
+    ):
         if None not in (stated, known) and known_from != USER and stated != known:
             who = "the catalogue of published checkpoints" if known_from == ZOO else "the file itself"
             raise UserError(f"{flag} {stated} contradicts {who}, which says {known} of {word}; leave {flag} out.")
-    return backbone.stated(method if backbone.method is None else None, epoch if backbone.epoch is None else None, USER)
+    return backbone.stated(
+        method if backbone.method is None or more_exact else None, epoch if backbone.epoch is None else None, USER
+    )
 
 
 def refuse_statement(word: str, method: str | None, epoch: int | None) -> None:

@@ -163,6 +163,10 @@ def test_statement_that_contradicts_the_file_or_the_catalogue_is_refused(zoo, tm
     with pytest.raises(UserError, match=r"--epochs-stated 800 contradicts the file itself, which says 200"):
         resolve_weights(str(tmp_path / "moco.pth"), epoch=800)
     assert resolve_weights(str(tmp_path / "moco.pth"), epoch=200).epochs_from == "file"
+    with pytest.raises(UserError, match=r"--method byol contradicts the file itself, which says moco"):
+        resolve_weights(str(tmp_path / "moco.pth"), method="byol")
+    found = resolve_weights(str(tmp_path / "moco.pth"), method="moco_v2")  # more exactly than the file
+    assert account(found)[:2] == ("moco_v2", USER)
     zoo("moco_v2_800ep", PLAIN)
     with pytest.raises(UserError, match=r"--method byol contradicts the catalogue .* says moco_v2"):
         resolve_weights("zoo:moco_v2_800ep", method="byol")
