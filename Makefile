@@ -4,7 +4,7 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
-.PHONY: setup demo test lint bench gpu mutants clean
+.PHONY: setup demo test lint bench gpu mutants faults clean
 
 setup: $(STAMP)
 
@@ -40,6 +40,9 @@ gpu:
 # Changes one operator or constant at a time and sees whether the tests notice; takes long (see tests/mutants.py).
 mutants: $(STAMP)
 	$(BIN)/python -m tests.mutants
+# Kills, damaged bytes, full disks, signals and bad inputs, done to real runs; writes the table of docs/reliability.md.
+faults: $(STAMP)
+	$(BIN)/python -m tests.faults
 
 # Removes what setup, lint and test made; never results/, which may hold weeks of training.
 clean:

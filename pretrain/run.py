@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from benchmark.core.errors import UserError, run_command
 from benchmark.core.folder import RESULTS, run_key
+from benchmark.core.log import say
 from benchmark.core.options import load_yaml, parse
 from pretrain.training.config import PretrainConfig
 
@@ -45,6 +46,9 @@ def main(argv: list[str] | None = None) -> int:
 def prepare(argv: list[str] | None) -> "PretrainRun":
     """Resolve the options and look at the images; raises ``UserError`` for all that can be known before training."""
     config = resolve(argv)
+    if not config.dry_run:
+        where = config.output or f"a folder of its own in {RESULTS / 'runs'}"
+        say(f"pre-training by {config.method}, {config.epochs} epochs, begins; it writes into {where}")
     # Imported late so that --help and mistakes answer at once.
     warnings.filterwarnings("ignore", message=".*torch.jit.script.*")
     warnings.filterwarnings("ignore", message=".*broadcast_buffers.*")  # its successor is younger than our oldest torch

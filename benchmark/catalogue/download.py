@@ -187,7 +187,6 @@ def _check_room(part: Path, total: int | None, start: int) -> None:
 
 def _write(answer: requests.Response, part: Path, start: int, total: int | None) -> None:
     bar = progress(None, f"downloading {part.name.removesuffix('.part')}", "B", total=total, initial=start)
-    bar.unit_scale, bar.unit_divisor = True, 1000
     with bar, open(part, "ab" if start else "wb") as file:
         for piece in answer.iter_content(PIECE):
             if start == 0 and piece.lstrip()[:14].lower().startswith((b"<!doctype html", b"<html")):

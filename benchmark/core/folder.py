@@ -112,8 +112,8 @@ def claim(path: str | Path, identity: dict[str, Any], *, resume: bool = True, wa
         UserError: see ``check_folder``; also when another process works in the folder, or it cannot be written.
     """
     path = Path(path)
-    check_folder(path, identity)
     check_writable(path, "--output")
+    check_folder(path, identity)
     try:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:

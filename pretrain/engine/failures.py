@@ -45,10 +45,11 @@ def explained(error: Exception, less_memory: str) -> RunFailed | None:
         return RunFailed(f"the memory does not suffice ({text[-120:]}); {less_memory}, or give fewer --workers")
     if _says(text, SHARED_MEMORY):
         return RunFailed("the shared memory /dev/shm is full; enlarge it (docker: --shm-size) or give fewer --workers")
-    if isinstance(error, RuntimeError) and "DataLoader worker" in text:
+    worker = isinstance(error, RuntimeError) and "DataLoader worker" in text
+    if worker or isinstance(error, ConnectionError | EOFError):  # the latter where its last batch was being read
         return RunFailed(
-            f"a process that prepares images was killed ({text[:160]}), which the system does when memory runs out; "
-            "give fewer --workers and repeat the command"
+            f"a process that prepares images was killed ({text[:160] or type(error).__name__}), which the system does "
+            "when memory runs out; give fewer --workers and repeat the command"
         )
     if isinstance(error, torch.distributed.DistError) or (isinstance(error, RuntimeError) and _says(text, LOST)):
         return ProcessLost("another process of this run has ended; its own message says why")

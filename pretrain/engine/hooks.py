@@ -90,8 +90,9 @@ class ProgressBar(HookBase):
 
     def before_train(self) -> None:
         trainer = self.trainer
-        options = {"total": trainer.max_iter, "initial": trainer.start_iter, "delay": 0, "leave": True}
-        self._bar = progress(None, self.what, "it", **options)
+        self._bar = progress(
+            None, self.what, "it", total=trainer.max_iter, initial=trainer.start_iter, delay=0, leave=True
+        )
         self._begun = time.perf_counter()
 
     def after_step(self) -> None:

@@ -45,8 +45,8 @@ LAST_WORDS = 5.0  # seconds in which a process that has ended alone may still be
 
 def check(run: Run[Any, Any]) -> None:
     """Raise ``UserError`` where the run cannot be begun or continued; writes nothing. Also what --dry-run checks."""
-    check_folder(run.output, run.identity)
     check_writable(run.output, "--output")
+    check_folder(run.output, run.identity)
     if run.records is not None:
         check_writable(run.records, "--records")
 
@@ -92,6 +92,7 @@ def _live_in_folder(run: Run[Any, Any], work: Work, describe: Describe) -> None:
             forget_ending(run)
         metrics = work(run, account)
     except BaseException as error:
+        signals.forget_workers()
         if reserve is not None:
             reserve.free()
         ended = _ended_badly(run, error, account, describe)

@@ -5,16 +5,14 @@ while the loop is being ended does not hide why it ended; every process knows, w
 step is logged.
 """
 
-import logging
 from typing import Any
 
 from detectron2.engine import TrainerBase
 from detectron2.utils.events import EventStorage
 
 from benchmark.core.errors import Stopped
+from benchmark.core.log import LOG
 from pretrain.engine import signals
-
-LOG = logging.getLogger(__name__)
 
 
 class TrainingLoop(TrainerBase):
@@ -89,6 +87,7 @@ class TrainingLoop(TrainerBase):
                     if self.stopping:
                         raise Stopped(self.stopping, f" after iteration {self.iteration}")
             except BaseException:
+                signals.forget_workers()
                 self._end_hooks()
                 raise
             self.iter += 1

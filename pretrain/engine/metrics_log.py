@@ -5,6 +5,7 @@ import math
 from pathlib import Path
 
 from benchmark.core.files import write_text, writing
+from pretrain.engine.events import EventFile
 
 METRICS = "metrics.json"
 EVENTS = "tensorboard"
@@ -22,14 +23,11 @@ class MetricsLog:
     """
 
     def __init__(self, folder: Path, start_iteration: int):
-        from torch.utils.tensorboard import SummaryWriter
-
         self.path = folder / METRICS
         kept = lines_until(self.path, start_iteration)
         write_text(self.path, "".join(line + "\n" for line in kept))
         self.latest: dict[str, float] = json.loads(kept[-1]) if kept else {}
-        with writing(folder / EVENTS):
-            self._events = SummaryWriter(str(folder / EVENTS), purge_step=start_iteration + 1)
+        self._events = EventFile(folder / EVENTS, start_iteration + 1)
 
     def write(self, iteration: int, values: dict[str, float]) -> None:
         """Log the values of a completed iteration (counted from 1); what is not finite is left out of the JSON."""
@@ -37,14 +35,11 @@ class MetricsLog:
         finite = {key: value for key, value in self.latest.items() if math.isfinite(value)}
         with writing(self.path), open(self.path, "a", encoding="utf-8") as file:
             file.write(json.dumps(finite) + "\n")
-        with writing(self.path.parent / EVENTS):
-            for key, value in values.items():
-                self._events.add_scalar(key, value, iteration)
+        self._events.add(iteration, values)
 
     def close(self) -> None:
         """Flush and close the event file."""
-        with writing(self.path.parent / EVENTS):
-            self._events.close()
+        self._events.close()
 
 
 def lines_until(path: Path, iteration: int) -> list[str]:

@@ -2,7 +2,6 @@
 
 import os
 import signal
-import sys
 from collections.abc import Callable, Iterable
 from datetime import timedelta
 from pathlib import Path
@@ -12,12 +11,13 @@ import torch
 import torch.distributed as dist
 from fvcore.nn.distributed import differentiable_all_reduce
 from torch import Tensor, nn
-from tqdm import tqdm
 
 from benchmark.core.errors import EndsQuietly, RunFailed, UserError, ending
 from benchmark.core.folder import OutputFolder, claim
+from benchmark.core.log import say
 from benchmark.core.parent import end_with_parent
 
+__all__ = ["say"]
 Value = TypeVar("Value")
 TIMEOUT = timedelta(minutes=30)  # as Detectron2: for a collective that a slow disk holds up
 
@@ -110,12 +110,6 @@ def claim_on_main(output: Path, identity: dict[str, Any], resume: bool) -> Outpu
     claimed: list[OutputFolder] = []
     from_main(lambda: claimed.append(claim(output, identity, resume=resume)))
     return claimed[0] if claimed else None
-
-
-def say(text: str) -> None:
-    """Print a line for people, on the main process, without breaking the progress bar."""
-    if is_main():
-        tqdm.write(text, file=sys.stderr)
 
 
 def union(items: Iterable[str]) -> set[str]:

@@ -59,6 +59,12 @@ def noted() -> Iterator[None]:
         raise Stopped(_State.request)
 
 
+def forget_workers() -> None:
+    """Stop torch from raising an error, anywhere, when a worker of a DataLoader dies: the run is ending already."""
+    if hasattr(signal, "SIGCHLD"):
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+
+
 def _handle(number: int, _: FrameType | None) -> None:
     if os.getpid() != _State.process:
         return  # a process forked a moment ago, which has not yet its own handlers

@@ -88,7 +88,7 @@ def test_two_processes_cannot_share_a_folder(tmp_path):
     held = claim(tmp_path / "run", {"epochs": 1})
     code = (
         "import sys; from benchmark.core.errors import run_command; from benchmark.core.folder import claim\n"
-        "sys.exit(run_command(lambda _: claim(sys.argv[1], {'epochs': 1}) and 0))"
+        "sys.exit(run_command(lambda _: claim(sys.argv[1], {'epochs': 1}, wait=0) and 0))"
     )
     other = subprocess.run([sys.executable, "-c", code, str(tmp_path / "run")], capture_output=True, text=True)
     assert other.returncode == 2
