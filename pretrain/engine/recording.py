@@ -1,5 +1,6 @@
 """What a run leaves when it ends: its record, and ``outcome.json`` in its folder. With room kept free for both."""
 
+import contextlib
 import dataclasses
 import json
 from collections.abc import Callable
@@ -38,9 +39,10 @@ class Reserve:
             raise UserError(str(error)) from None
 
     def free(self) -> None:
-        """Free the room."""
+        """Free the room, where it still is: this must not hide why the run ends."""
         for path in self.paths:
-            path.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):
+                path.unlink()
 
 
 def write_record(run: Run[Any, Any], outcome: Outcome, describe: Describe) -> None:
@@ -111,7 +113,8 @@ def write_ending(run: Run[Any, Any], ending: Ending) -> None:
 
 def forget_ending(run: Run[Any, Any]) -> None:
     """Remove the ``outcome.json`` of an earlier start: this one has not ended."""
-    (run.output / OUTCOME).unlink(missing_ok=True)
+    with contextlib.suppress(OSError):
+        (run.output / OUTCOME).unlink(missing_ok=True)
 
 
 def ending_is_there(run: Run[Any, Any]) -> bool:

@@ -274,14 +274,14 @@ def test_a_folder_that_cannot_be_written_is_refused_before_training(zygote, data
 
 def test_names_that_are_not_utf8(zygote, tmp_path):
     """A folder of class names in Latin-1, one image of which cannot be read: it is named, and the record holds it."""
-    data = pictures(tmp_path / "data", 240)
+    data = pictures(tmp_path / "data", 120)
     odd = os.path.join(os.fsencode(data), b"B\xfccher")
     os.mkdir(odd)
     for name in ("001.png", "002.png"):
         os.rename(data / name, os.path.join(odd, b"\xe4" + name.encode()))
     with open(os.path.join(odd, b"\xe4001.png"), "wb") as file:
         file.write(b"no image")
-    process = zygote.start(flags(tmp_path, data, epochs=1, batch_size=240, log_every=1), tmp_path / "log")
+    process = zygote.start(flags(tmp_path, data, epochs=1, batch_size=24, log_every=1), tmp_path / "log")
     assert process.wait() == 0, process.output
     (unreadable,) = record(tmp_path).details["unreadable"]
-    assert os.fsencode(unreadable) == os.path.join(odd, b"\xe4001.png")
+    assert unreadable.endswith(r"B\xfccher/\xe4001.png")
