@@ -99,7 +99,7 @@ def test_a_run_that_fails_leaves_a_record_that_says_why(folder, tmp_path):
         (["--data", "absent"], "there is no folder"),
         (["--optimizer", "adam"], "--optimizer has no value 'adam'"),
         (["--neighbours", "20,20"], "--neighbours takes one number"),
-        (["--temperature", "0"], "--temperature is 0.0; it must be"),
+        (["--temperature", "0"], "--temperature is 0; it must be"),
         (["--arch", "resnet5"], "did you mean 'resnet50'"),
     ],
 )
@@ -114,18 +114,11 @@ def test_mistakes_exit_with_2_and_one_sentence(words, message, tmp_path):
 
 def test_every_option_of_the_protocol_changes_its_hash():
     base = ClassifyConfig(data="x")
-    other = {"image_size": 64, "precision": "bf16", "epochs": 5, "batch_size": 8, "lr": 0.1, "optimizer": "sgd"}
-    other |= {
-        "neighbours": (3,),
-        "label_fractions": (0.1,),
-        "few_epochs": 3,
-        "few_batch": 7,
-        "encoder_lr": 0.1,
-        "classifier_lr": 0.2,
-        "temperature": 0.1,
-    }
+    probe = {"recipe": "moco", "epochs": 5, "batch_size": 8, "lr": 0.1, "optimizer": "sgd"}
+    other = {"image_size": 64, "precision": "bf16", "neighbours": (3,), "temperature": 0.1}
+    other |= {"label_fractions": (0.1,), "few_epochs": 3, "few_batch": 7, "encoder_lr": 0.1, "classifier_lr": 0.2}
     assert set(other) == set(PROTOCOL_KEYS)
-    for name, value in other.items():
+    for name, value in (probe | other).items():
         assert ClassifyConfig(data="x", **{name: value}).protocol() != base.protocol()
     assert ClassifyConfig(data="x", seed=3, workers=0).protocol() == base.protocol()
 
@@ -144,3 +137,12 @@ def test_few_labels_are_in_the_record_with_their_images(folder, tmp_path):
     found = record.details["few_labels"]["0.25"]
     assert (len(found["images"]), found["iterations"]) == (6, 2)
     assert (tmp_path / "out" / "labels-0.25" / "metrics.json").is_file()
+
+
+def test_a_recipe_and_its_own_settings_are_one_protocol():
+    named, spelled = (
+        ClassifyConfig(data="x", recipe="swav"),
+        ClassifyConfig(data="x", recipe="swav", epochs=100, lr=0.3),
+    )
+    assert named.protocol() == spelled.protocol()
+    assert (named.probe.optimizer, named.probe.batch, named.probe.weight_decay) == ("sgd", 256, 1e-6)

@@ -2,6 +2,7 @@
 
 import json
 import os
+import resource
 import signal
 import time
 
@@ -190,6 +191,21 @@ def test_an_unreadable_image_ends_the_run_with_a_record(tmp_path):
     assert record.status == "failed"
     assert ".png cannot be used for training" in record.details["reason"]
     assert json.loads((tmp_path / "run" / "outcome.json").read_text())["status"] == "failed"
+
+
+def test_a_full_disk_leaves_a_record(data, tmp_path):
+    """A limit on the size of files stands for the disk: a checkpoint has some 350 MB."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (50 << 20, hard))
+    try:
+        with pytest.raises(RunFailed, match=r"checkpoint\.pth"):
+            coco.main(flags(tmp_path, data, *WORDS, checkpoint_every=1))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert the_record(tmp_path).status == "failed"
+    assert not list((tmp_path / "run").glob(".checkpoint*.part"))
+    assert coco.main(flags(tmp_path, data, *WORDS, checkpoint_every=ITERATIONS)) == 0
+    assert the_record(tmp_path).status == "completed"
 
 
 @pytest.mark.parametrize("option", ["output", "records"])

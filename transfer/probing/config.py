@@ -1,6 +1,6 @@
 """ClassifyConfig: every option of the classification protocol. Imports no torch."""
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Annotated, Any, Literal
 
 from pydantic import Field
@@ -8,13 +8,14 @@ from pydantic import Field
 from benchmark.core.errors import UserError
 from benchmark.core.options import check_values, option, to_dict
 from benchmark.core.value_types import Count, CountOrZero, PathText, PositiveFloat, Seed, Workers
+from transfer.probing.recipes import RECIPES, ProbeSettings
 
 # What may differ between two calls of one run: where it runs, not what it computes.
 NOT_IDENTITY = (
     "output", "records", "features", "dry_run", "workers", "device", "data", "weights", "trust", "checkpoint_minutes",
 )  # fmt: skip
 PROTOCOL_KEYS = (
-    "image_size", "precision", "epochs", "batch_size", "lr", "optimizer", "neighbours", "temperature",
+    "image_size", "precision", "neighbours", "temperature",
     "label_fractions", "few_epochs", "few_batch", "encoder_lr", "classifier_lr",
 )  # fmt: skip
 
@@ -52,13 +53,18 @@ class ClassifyConfig:
     forward_batch: Count = option(128, "images in a forward pass", group="Data")
     workers: Workers = option(2, "processes that read images; 0: none", group="Data")
 
-    epochs: Count = option(100, "passes of the linear probe over the training features", group="Protocol")
-    batch_size: Count = option(4096, "of the linear probe; at most all training images", group="Protocol")
-    lr: PositiveFloat = option(
-        0.03, "of the linear probe for a batch of 256; times batch / 256 in use", group="Protocol"
+    recipe: Literal["kernel_ssl", "mec", "simclr", "moco", "byol", "swav", "simsiam", "barlow_twins", "vicreg"] = (
+        option("kernel_ssl", "whose settings train the linear probe (docs/probing.md)", group="Protocol")
     )
-    optimizer: Literal["auto", "lars", "sgd"] = option(
-        "auto", "of the linear probe; auto: LARS from 10,000 steps on", group="Protocol"
+    epochs: Count | None = option(None, "passes over the training features; default the recipe's", group="Protocol")
+    batch_size: Count | None = option(
+        None, "of the linear probe, at most all training images; default the recipe's", group="Protocol"
+    )
+    lr: PositiveFloat | None = option(
+        None, "for a batch of 256, times batch / 256 in use; default the recipe's", group="Protocol"
+    )
+    optimizer: Literal["auto", "lars", "larc", "sgd"] | None = option(
+        None, "auto: LARS from 10,000 steps on, SGD below; default the recipe's", group="Protocol"
     )
     neighbours: tuple[Count, ...] = option((20, 200), "k of k-NN, one or several", group="Protocol")
     temperature: PositiveFloat = option(0.07, "of k-NN's votes, exp(cosine / temperature)", group="Protocol")
@@ -92,6 +98,13 @@ class ClassifyConfig:
         """Side of the centre crop in px, as resolved."""
         return self.image_size or (64 if self.data is None else 224)
 
+    @property
+    def probe(self) -> ProbeSettings:
+        """Settings of the linear probe: the recipe's, with what the options change."""
+        given = {"epochs": self.epochs, "batch": self.batch_size, "lr": self.lr, "optimizer": self.optimizer}
+        return replace(RECIPES[self.recipe], **{name: value for name, value in given.items() if value is not None})
+
     def protocol(self) -> dict[str, Any]:
         """Return the settings that two comparable runs share."""
-        return {key: value for key, value in to_dict(self).items() if key in PROTOCOL_KEYS} | {"image_size": self.size}
+        own = {key: value for key, value in to_dict(self).items() if key in PROTOCOL_KEYS}
+        return own | {"image_size": self.size, "linear_probe": asdict(self.probe)}

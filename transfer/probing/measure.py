@@ -10,7 +10,7 @@ from pretrain.diagnostics.spectrum import effective_rank
 from transfer.probing.exact import exact_probe
 from transfer.probing.features import Features
 from transfer.probing.probe import linear_probe, nearest_neighbours
-from transfer.probing.run import ProbeRun, settings_of
+from transfer.probing.run import ProbeRun
 from transfer.probing.scores import accuracies, by_class, ranks
 
 Metrics = dict[str, dict[str, float]]
@@ -30,7 +30,7 @@ def measure(run: ProbeRun, train: Features, test: Features) -> tuple[Metrics, di
     config, names, device = run.config, run.subject.classes, run.device
     classes, found, metrics = len(names), {}, {}
     found["linear"], metrics["linear"] = linear_probe(
-        train.pair(), test.pair(), classes, settings_of(config), config.seed, device
+        train.pair(), test.pair(), classes, config.probe, config.seed, device
     )
     exact = exact_probe(*train.pair(), classes, config.seed)
     found["linear_exact"], _ = ranks(exact.scores, *test.pair())

@@ -1,55 +1,14 @@
 """Two classifiers on frozen features: a linear probe trained by steps, and weighted k nearest neighbours."""
 
-from dataclasses import dataclass
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from benchmark.core.errors import RunFailed
 from benchmark.core.progress import progress
-from pretrain.training.optimisers import LARS, MOMENTUM
+from pretrain.training.optimisers import LARC, LARS, MOMENTUM
+from transfer.probing.recipes import ProbeSettings
 from transfer.probing.scores import accuracies, ranks
-
-BASE_BATCH = 256  # the learning rate is given for this batch
-LARS_ITERATIONS = 10_000
-
-
-@dataclass(frozen=True)
-class ProbeSettings:
-    """Of the linear probe; the defaults are those of Kernel-SSL's released code for ImageNet.
-
-    Attributes:
-        epochs: passes over the training features.
-        batch: rows of a step, capped by the data; the rows of an epoch that fill no batch wait for the next one.
-        lr: peak for a batch of 256, scaled by the batch in use / 256; cosine to 0 per iteration, no warm-up.
-        optimizer: ``lars``, ``sgd`` or ``auto``; momentum 0.9, no weight decay. LARS, which that code uses, moves the
-            weights by a thousandth of lr times their length in a step, so that a short probe ends where it began
-            (25 % against 35 % by SGD on 3,068 photographs, 100 epochs). ``auto`` takes it from 10,000 steps on.
-    """
-
-    epochs: int = 100
-    batch: int = 4096
-    lr: float = 0.03
-    optimizer: str = "auto"
-
-    def batch_for(self, samples: int) -> int:
-        """Return the batch in use for that many training rows."""
-        return min(self.batch, samples)
-
-    def iterations_for(self, samples: int) -> int:
-        """Return the steps of the whole probe."""
-        return self.epochs * (samples // self.batch_for(samples))
-
-    def optimizer_for(self, samples: int) -> str:
-        """Return the optimiser in use."""
-        if self.optimizer != "auto":
-            return self.optimizer
-        return "lars" if self.iterations_for(samples) >= LARS_ITERATIONS else "sgd"
-
-    def lr_for(self, samples: int) -> float:
-        """Return the peak learning rate in use."""
-        return self.lr * self.batch_for(samples) / BASE_BATCH
 
 
 def linear_probe(
@@ -62,8 +21,8 @@ def linear_probe(
 ) -> tuple[Tensor, dict[str, float]]:
     """Train a linear classifier on features and test it.
 
-    The features pass a batch norm without affine parameters; batch statistics while training, running ones in the
-    test. Only the last state is tested, never the best.
+    Where the settings say so, the features pass a batch norm without affine parameters first: batch statistics while
+    training, running ones in the test. Only the last state is tested, never the best.
 
     Args:
         train, test: features (n, d) float32 and labels (n,) int64 in [0, classes).
@@ -81,22 +40,24 @@ def linear_probe(
     features, labels = train
     batch, lr = settings.batch_for(len(features)), settings.lr_for(len(features))
     generator = torch.Generator().manual_seed(seed)
-    norm = nn.BatchNorm1d(features.shape[1], affine=False)
+    norm = nn.BatchNorm1d(features.shape[1], affine=False) if settings.norm else nn.Identity()
     linear = nn.Linear(features.shape[1], classes)
     nn.init.normal_(linear.weight, std=0.01, generator=generator)
     nn.init.zeros_(linear.bias)
     model = nn.Sequential(norm, linear).to(device)
-    optimiser = _optimiser(settings.optimizer_for(len(features)), linear, lr)
-    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, settings.iterations_for(len(features)))
+    optimiser = _optimiser(settings, len(features), linear, lr)
+    steps_an_epoch = len(features) // batch
     bar = progress(range(settings.epochs), "linear probe", "epoch")
     for epoch in bar:
         order = torch.randperm(len(features), generator=generator)
-        for rows in order[: len(order) // batch * batch].split(batch):
+        for step, rows in enumerate(order[: steps_an_epoch * batch].split(batch)):
+            share = settings.lr_share(epoch, step / steps_an_epoch)
+            for group in optimiser.param_groups:
+                group["lr"] = lr * share
             loss = F.cross_entropy(model(features[rows].to(device)), labels[rows].to(device))
             optimiser.zero_grad(set_to_none=True)
             loss.backward()
             optimiser.step()
-            schedule.step()
         if not torch.isfinite(loss):
             raise RunFailed(f"the loss of the linear probe is not finite in epoch {epoch + 1} (peak lr {lr:.4g})")
         bar.set_postfix(loss=f"{float(loss.detach()):.3f}", refresh=False)
@@ -107,10 +68,11 @@ def linear_probe(
     return found, accuracies(found, classes) | {"train_top1": 100 * float((learnt == 0).double().mean())}
 
 
-def _optimiser(name: str, linear: nn.Linear, lr: float) -> torch.optim.Optimizer:
-    if name == "lars":
-        return LARS(linear.parameters(), lr, MOMENTUM)
-    return torch.optim.SGD(linear.parameters(), lr, MOMENTUM)
+def _optimiser(settings: ProbeSettings, samples: int, linear: nn.Linear, lr: float) -> torch.optim.Optimizer:
+    name, decay = settings.optimizer_for(samples), settings.weight_decay
+    if name == "sgd":
+        return torch.optim.SGD(linear.parameters(), lr, MOMENTUM, weight_decay=decay, nesterov=settings.nesterov)
+    return {"lars": LARS, "larc": LARC}[name](linear.parameters(), lr, MOMENTUM, decay)
 
 
 @torch.no_grad()

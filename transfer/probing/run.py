@@ -17,10 +17,10 @@ from transfer.checkpoints.backbone import Backbone
 from transfer.checkpoints.weights import resolve_weights
 from transfer.probing.config import NOT_IDENTITY, ClassifyConfig
 from transfer.probing.encoder import check_for_classification
-from transfer.probing.probe import ProbeSettings
 from transfer.probing.splits import OWN_TEST, LabelledImages, find_splits
 
 EMBEDDED_SIZE = 96  # px of the composed photographs
+WIDTH = {"resnet18": 512, "resnet50": 2048}  # outputs of the encoder
 
 
 @dataclass(frozen=True)
@@ -39,11 +39,6 @@ class Subject:
 
 
 ProbeRun = Run[ClassifyConfig, Subject]
-
-
-def settings_of(config: ClassifyConfig) -> ProbeSettings:
-    """Return the settings of the linear probe."""
-    return ProbeSettings(config.epochs, config.batch_size, config.lr, config.optimizer)
 
 
 def prepare(config: ClassifyConfig, device: torch.device) -> ProbeRun:
@@ -88,6 +83,11 @@ def prepare(config: ClassifyConfig, device: torch.device) -> ProbeRun:
     )
 
 
+def _size(arch: str, images: int) -> str:
+    """Return the memory and disk space of the features of that many images."""
+    return f"{4 * WIDTH[arch] * images / 1e9:.3g} GB"
+
+
 def notes(run: ProbeRun) -> list[str]:
     """Return what is not as usual, a line each: a folder that was split here, neighbours that are left out."""
     subject, found = run.subject, []
@@ -102,9 +102,9 @@ def notes(run: ProbeRun) -> list[str]:
 
 def plan(run: ProbeRun) -> str:
     """Return the plan of a run as text: weights, data and iterations first, then the resolved options."""
-    config, subject, settings = run.config, run.subject, settings_of(run.config)
+    config, subject, settings = run.config, run.subject, run.config.probe
     weights, n = subject.weights, len(subject.train.paths)
-    batch = settings.batch_for(n)
+    batch, folder = settings.batch_for(n), config.features or RESULTS / "features"
     return "\n".join(
         [
             f"weights     {subject.method}, {weights.arch}, epoch {weights.epoch} of {weights.total_epochs}, branch "
@@ -112,8 +112,10 @@ def plan(run: ProbeRun) -> str:
             f"data        {n:,} training and {len(subject.test.paths):,} test images ({subject.test.name}), "
             f"{len(subject.classes)} classes, crops of {config.size} px",
             *notes(run),
-            f"probe       {settings.iterations_for(n)} iterations = {settings.epochs} epochs x {n // batch}, batch "
-            f"{batch}, {settings.optimizer_for(n)}, peak lr {config.lr:g} x {batch} / 256 = {settings.lr_for(n):.4g}",
+            f"features    {_size(weights.arch, n + len(subject.test.paths))} kept in {folder}",
+            f"probe       as {config.recipe}: {settings.iterations_for(n)} iterations = {settings.epochs} epochs x "
+            f"{n // batch}, batch {batch}, {settings.optimizer_for(n)}, peak lr {settings.lr:g} x {batch} / 256 = "
+            f"{settings.lr_for(n):.4g}",
             *(
                 f"few labels  {share:.3g}: encoder lr {config.encoder_lr:g}, classifier lr {config.classifier_lr:g}, "
                 f"{config.few_epochs} epochs"

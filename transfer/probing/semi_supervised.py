@@ -105,7 +105,7 @@ class ClassifierTrainer(TrainingLoop):
 
     def before_train(self) -> None:
         """Start the loader at the first iteration of this part of the run."""
-        views = ViewSettings((CROPS,), self.size)
+        views = ViewSettings(recipes=(CROPS,), image_size=self.size)
         self._batches = iter(
             make_loader(
                 self.images.paths, views, batch_size=self.batch, seed=self.seed, workers=self.workers,

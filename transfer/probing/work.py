@@ -16,7 +16,7 @@ from transfer.checkpoints.sources import record_of
 from transfer.probing.encoder import make_encoder
 from transfer.probing.features import Features, extract, read_features, write_features
 from transfer.probing.measure import measure
-from transfer.probing.run import ProbeRun, notes, settings_of
+from transfer.probing.run import WIDTH, ProbeRun, notes
 from transfer.probing.scores import accuracies, by_class, ranks
 from transfer.probing.semi_supervised import (
     ClassifierTrainer,
@@ -28,7 +28,6 @@ from transfer.probing.semi_supervised import (
 from transfer.probing.splits import LabelledImages
 
 PROTOCOL = "frozen_features"
-WIDTH = {"resnet18": 512, "resnet50": 2048}  # outputs of the encoder
 RESULT = "results.json"
 
 Metrics = dict[str, dict[str, float | None]]
@@ -39,7 +38,7 @@ def probe(run: ProbeRun, account: Account) -> Metrics:
     subject, done = run.subject, read_results(run.output / RESULT)
     account.details |= {"classes": subject.classes, "arch": subject.weights.arch, "test_split": subject.test.name}
     account.details |= {"training_images": len(subject.train.paths), "test_images": len(subject.test.paths)}
-    account.details["optimizer"] = settings_of(run.config).optimizer_for(len(subject.train.paths))
+    account.details["optimizer"] = run.config.probe.optimizer_for(len(subject.train.paths))
     if done is not None:
         say(f"this run is complete already: {run.output / RESULT}")
         account.nothing_to_do()

@@ -1,5 +1,6 @@
 """Both classifiers on frozen features: they learn what can be learnt, and only that."""
 
+import dataclasses
 import math
 
 import numpy as np
@@ -7,7 +8,8 @@ import pytest
 import torch
 
 from benchmark.core.errors import RunFailed
-from transfer.probing.probe import ProbeSettings, linear_probe, nearest_neighbours
+from transfer.probing.probe import linear_probe, nearest_neighbours
+from transfer.probing.recipes import RECIPES, ProbeSettings
 
 CPU = torch.device("cpu")
 
@@ -71,3 +73,25 @@ def test_nearest_neighbours_equal_a_plain_loop(neighbours):
             votes[train[1][i]] += math.exp(cosine[i] / 0.07)
         right += int(votes.argmax() == label)
     assert nearest_neighbours(train, test, 8, neighbours, 0.07, CPU)[1]["top1"] == pytest.approx(100 * right / 60)
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_every_recipe_learns_separable_classes(name):
+    train, test = clusters(3000, 6, 64, 1.0, 1), clusters(400, 6, 64, 1.0, 2)
+    recipe = RECIPES[name]
+    # LARC's steps are a thousandth of lr times the weights' length: 330 of them would end near the beginning.
+    lr = recipe.lr * (100 if recipe.optimizer == "larc" else 1)
+    falls = tuple(epoch * 30 // 100 for epoch in recipe.falls_at)
+    settings = dataclasses.replace(recipe, batch=min(recipe.batch, 256), epochs=30, falls_at=falls, lr=lr)
+    assert linear_probe(train, test, 6, settings, 0, CPU)[1]["top1"] > 95
+
+
+def test_learning_rates_of_the_recipes():
+    cosine, steps, by_epoch = RECIPES["swav"], RECIPES["moco"], RECIPES["simsiam"]
+    assert [steps.lr_share(epoch, 0.5) for epoch in (0, 59, 60, 79, 80)] == pytest.approx([1, 1, 0.1, 0.1, 0.01])
+    assert cosine.lr_share(0, 0.0) == 1.0
+    assert cosine.lr_share(49, 1.0) == pytest.approx(0.5)
+    assert cosine.lr_share(50, 0.0) == pytest.approx(0.5)
+    assert by_epoch.lr_share(45, 0.9) == pytest.approx(0.5)
+    assert (steps.lr_for(10**6), by_epoch.lr_for(10**6), RECIPES["byol"].lr_for(10**6)) == pytest.approx((30, 1.6, 0.8))
+    assert RECIPES["vicreg"].lr_for(10**6) == 0.02
