@@ -100,7 +100,6 @@ class ClassifierTrainer(TrainingLoop):
         self.optimiser = torch.optim.SGD(groups, momentum=MOMENTUM)
         self.settings = [dict(group) for group in self.optimiser.param_groups]
         self.scheduler = torch.optim.lr_scheduler.CosineAnnealingLR(self.optimiser, self.max_iter)
-        self.labels = torch.from_numpy(images.labels)
         self.loss, self.lr = 0.0, settings.classifier_lr
 
     def before_train(self) -> None:
@@ -109,7 +108,7 @@ class ClassifierTrainer(TrainingLoop):
         self._batches = iter(
             make_loader(
                 self.images.paths, views, batch_size=self.batch, seed=self.seed, workers=self.workers,
-                start_iteration=self.start_iter, total_iterations=self.max_iter,
+                start_iteration=self.start_iter, total_iterations=self.max_iter, labels=self.images.labels,
             )
         )  # fmt: skip
         self.model.train()
@@ -120,7 +119,7 @@ class ClassifierTrainer(TrainingLoop):
         batch = next(self._batches)
         self.lr = float(self.optimiser.param_groups[1]["lr"])
         scores = self.model(normalised(batch.views[0], self.device))
-        loss = F.cross_entropy(scores, self.labels[batch.index].to(self.device))
+        loss = F.cross_entropy(scores, batch.labels.to(self.device))
         self.loss = float(loss.detach())
         if not np.isfinite(self.loss):
             raise Diverged("loss of the fine-tuning with few labels", self.iteration, self.lr)
