@@ -63,15 +63,19 @@ def normalised(view: Tensor, device: torch.device, mean: Levels = IMAGENET_MEAN,
 
     `mean` and `std` are of levels in [0, 1], as in ``ViewRecipe``.
     """
-    view = view.to(device, non_blocking=True).permute(0, 3, 1, 2).float()
-    offset, scale = _statistics(device, mean, std)
-    return (view - offset) / scale
+    rows = view.to(device, non_blocking=True).flatten(1).to(torch.float32, copy=True)
+    offset, scale = _statistics(device, mean, std, rows.shape[1] // 3)
+    return rows.sub_(offset).div_(scale).view(view.shape).permute(0, 3, 1, 2)
 
 
 @cache
-def _statistics(device: torch.device, mean: Levels, std: Levels) -> tuple[Tensor, Tensor]:
-    """Return mean and standard deviation on the device; kept there, since every copy to a GPU waits for it."""
-    offset, scale = (torch.tensor(values, device=device).mul(255).view(1, 3, 1, 1) for values in (mean, std))
+def _statistics(device: torch.device, mean: Levels, std: Levels, pixels: int) -> tuple[Tensor, Tensor]:
+    """Return mean and standard deviation for every number of an image of that many pixels, (3 * pixels,), kept.
+
+    Written out, because a CPU broadcasts three numbers over rows twenty times slower; kept on the device, since every
+    copy to a GPU waits for it.
+    """
+    offset, scale = (torch.tensor(values, device=device).mul(255).repeat(pixels) for values in (mean, std))
     return offset, scale
 
 

@@ -102,6 +102,10 @@ def test_normalised_is_torchvisions_normalisation(folder):
     expected = torch.stack([reference(Image.fromarray(view.numpy())) for view in batch.views[0]])
     torch.testing.assert_close(found, expected, rtol=0, atol=2e-6)
     assert found.shape == (4, 3, 16, 16)
+    assert torch.equal(normalised(batch.views[0], torch.device("cpu")), found)  # and the batch is left as it was
+    levels = batch.views[0].float()
+    normalised(levels, torch.device("cpu"))
+    assert torch.equal(levels, batch.views[0].float())
     assert found.is_contiguous(memory_format=torch.channels_last)
 
 
