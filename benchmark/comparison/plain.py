@@ -5,7 +5,6 @@ from dataclasses import asdict
 from typing import Any
 
 from benchmark.comparison.comparisons import Comparison
-from benchmark.comparison.repeats import Repeat
 from benchmark.comparison.rows import TASK_NAMES, MeasuredRow, Table
 
 
@@ -130,7 +129,7 @@ def summary_lines(tables: Iterable[Table]) -> list[dict[str, Any]]:
     lines = []
     for table in tables:
         for row in table.measured:
-            for (task, metric), repeats in _overall(row):
+            for (task, metric), repeats in row.values.items():
                 line = _table_fields(table) | _row_fields(row) | {"task": task, "metric": metric}
                 seeds = " ".join(str(repeat.seed) for repeat in repeats)
                 lines.append(line | asdict(row.summary(task, metric)) | {"seeds": seeds})
@@ -143,11 +142,6 @@ def run_lines(tables: Iterable[Table]) -> list[dict[str, Any]]:
     for table in tables:
         for row in table.measured:
             shared = _table_fields(table) | _row_fields(row)
-            for (task, metric), repeats in _overall(row):
+            for (task, metric), repeats in row.values.items():
                 lines += [shared | {"task": task, "metric": metric} | repeat._asdict() for repeat in repeats]
     return lines
-
-
-def _overall(row: MeasuredRow) -> list[tuple[tuple[str, str], list[Repeat]]]:
-    """Return the figures of a row over all categories."""
-    return [(key, repeats) for key, repeats in row.values.items() if not key[1].startswith("AP-")]

@@ -303,7 +303,7 @@ def _add(row: MeasuredRow, record: RunRecord, source: RunRecord | None) -> None:
     pretrain_seed = record.seed if drawn else pretrain_seed
     for task, values in record.metrics.items():
         for metric, value in values.items():
-            if value is not None:
+            if value is not None and not metric.startswith("AP-"):  # of single categories: records have them
                 row.values[task, metric].append(Repeat(record.seed, value, record.id, checkpoint, pretrain_seed, drawn))
 
 
