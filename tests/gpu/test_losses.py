@@ -7,9 +7,17 @@ import pretrain.losses
 from tests.gpu.setting import DEVICE
 
 ROWS, WIDTH = 512, 512
+
+
+def set_newer(precision):
+    """Set torch's newer settings: the general one, and cuBLAS's own, which torch 2.11 does not let follow it."""
+    torch.backends.fp32_precision = precision
+    torch.backends.cuda.matmul.fp32_precision = precision
+
+
 ALLOW = {
     "older setting": lambda: torch.set_float32_matmul_precision("high"),
-    "newer setting": lambda: setattr(torch.backends, "fp32_precision", "tf32"),
+    "newer setting": lambda: set_newer("tf32"),
 }
 
 
@@ -21,7 +29,7 @@ def tf32(request):
     ALLOW[request.param]()
     yield
     if request.param == "newer setting":
-        torch.backends.fp32_precision = "none"
+        set_newer("none")
     else:
         torch.set_float32_matmul_precision("highest")
 

@@ -12,6 +12,7 @@ from benchmark.core.folder import ROOT
 from pretrain.cost.plan import estimate_memory
 from pretrain.images.loading import make_loader
 from pretrain.images.recipe import PUBLISHED, ViewSettings
+from pretrain.methods.registry import make_method
 from pretrain.training.trainer import PretrainTrainer
 from tests.gpu.setting import DEVICE, DRY, batch_size, config, paths, photographs, synchronise
 
@@ -101,7 +102,7 @@ def test_the_plan_foresees_the_memory(precision, record_property):
     trainer.train(0, 3)
     synchronise()
     measured = torch.cuda.max_memory_allocated() - before
-    foreseen = estimate_memory(trainer.method, settings).total
+    foreseen = estimate_memory(make_method(settings), settings).total  # before a run nothing is on the device
     record_property("measured, GiB", measured / 2**30)
     record_property("foreseen, GiB", foreseen / 2**30)
     assert 0.6 < foreseen / measured < 1.67
@@ -144,7 +145,7 @@ sys.exit(run_command(main, sys.argv[1:]))
 
 def test_a_killed_run_goes_on(tmp_path, record_property):
     whole, cut = tmp_path / "whole", tmp_path / "cut"
-    more = ("--checkpoint-minutes=0.0001", "--precision=bf16")
+    more = ("--checkpoint-minutes=0.0001", "--precision=fp32")  # bf16 makes more of the order in which kernels add
     done = call(command(whole, *more))
     assert done.returncode == 0, done.stderr[-2000:]
     killed = call(command(cut, *more), ["-c", KILLED])
