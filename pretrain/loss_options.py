@@ -1,15 +1,20 @@
 """The options of the Kernel-SSL loss, and which combinations make no sense. Imports no torch, for the command line."""
 
-import math
 from dataclasses import dataclass
+from typing import Annotated
 
-from benchmark.core.errors import UserError, check_choice
+from pydantic import Field
+
+from benchmark.core.errors import UserError
+from benchmark.core.options import check_values, flag_of, option
+from benchmark.core.value_types import InvalidOption, NonNegativeFloat, PositiveFloat
 
 LOGARITHMS = ("taylor", "exact")
 UNIFORMITIES = ("mce", "none")
 ALIGNMENTS = ("mce", "hsic", "trace", "none")
 KERNELS = ("linear", "rbf", "laplace", "polynomial")
 WITH_BANDWIDTH = ("rbf", "laplace")
+Order = Annotated[int, Field(ge=1, le=100)]  # beyond it the coefficients of the series leave the range of floats
 
 
 @dataclass(frozen=True)
@@ -31,18 +36,20 @@ class LossOptions:
         degree: of the polynomial kernel, >= 1.
     """
 
-    mu: float = 1.0
-    lam: float = 1.0
-    gamma: float = 1.0
-    taylor_order: int = 4
-    logarithm: str = "taylor"
-    uniformity: str = "mce"
-    alignment: str = "mce"
-    trace_term: bool = False
-    hsic_weight: float = 0.0
-    kernel: str = "linear"
-    bandwidth: float | None = None
-    degree: int = 2
+    mu: NonNegativeFloat = option(1.0, "regulariser of the matrix logarithm", group="Loss")
+    lam: NonNegativeFloat = option(1.0, "weight of the identity in uniformity", group="Loss")
+    gamma: NonNegativeFloat = option(1.0, "weight of alignment against uniformity (docs/loss.md)", group="Loss")
+    taylor_order: Order = option(4, "order of the Taylor logarithm", group="Loss")
+    logarithm: str = option("taylor", "matrix logarithm", group="Loss", choices=LOGARITHMS)
+    uniformity: str = option("mce", "uniformity term", group="Loss", choices=UNIFORMITIES)
+    alignment: str = option("mce", "alignment term", group="Loss", choices=ALIGNMENTS)
+    trace_term: bool = option(False, "add the tr(Q) that the released code leaves out", group="Loss")
+    hsic_weight: NonNegativeFloat = option(
+        0.0, "weight of the HSIC addition (first released version: 0.003)", group="Loss"
+    )
+    kernel: str = option("linear", "kernel of the covariance operators", group="Loss", choices=KERNELS)
+    bandwidth: PositiveFloat | None = option(None, "of rbf and laplace; default the median rule", group="Loss")
+    degree: Order = option(2, "of the polynomial kernel", group="Loss")
 
     def __post_init__(self) -> None:
         check_options(self)
@@ -50,13 +57,10 @@ class LossOptions:
 
 def check_options(options: LossOptions) -> None:
     """Raise ``UserError`` for an unknown value or a combination in which an option would do nothing or fail."""
-    check_choice("--logarithm", options.logarithm, LOGARITHMS)
-    check_choice("--uniformity", options.uniformity, UNIFORMITIES)
-    check_choice("--alignment", options.alignment, ALIGNMENTS)
-    check_choice("--kernel", options.kernel, KERNELS)
-    for name in ("mu", "lam", "gamma", "hsic_weight"):
-        if not (math.isfinite(getattr(options, name)) and getattr(options, name) >= 0):
-            raise UserError(f"--{name.replace('_', '-')} is {getattr(options, name)}; it must be a number >= 0.")
+    try:
+        check_values(options)
+    except InvalidOption as error:
+        raise UserError(f"{flag_of(error.name)} {error.problem}") from None
     problem = _senseless(options)
     if problem:
         raise UserError(problem)
@@ -84,8 +88,6 @@ def _no_loss(o: LossOptions) -> str | None:
 def _logarithm(o: LossOptions) -> str | None:
     """Say which settings of the matrix logarithm fail or have no effect."""
     uses_mce = o.uniformity == "mce" or o.alignment == "mce"
-    if o.taylor_order < 1:
-        return f"--taylor-order is {o.taylor_order}; the series begins at order 1."
     if o.logarithm == "exact" and o.mu == 0:
         return "--logarithm exact with --mu 0 takes the logarithm of zero; give a --mu above 0."
     if o.logarithm == "exact" and o.taylor_order != LossOptions.taylor_order:
@@ -105,10 +107,6 @@ def _kernel(o: LossOptions) -> str | None:
     """Say which settings of the kernel are out of range or have no effect."""
     if o.bandwidth is not None and o.kernel not in WITH_BANDWIDTH:
         return f"--bandwidth has no effect with --kernel {o.kernel}; it belongs to {' and '.join(WITH_BANDWIDTH)}."
-    if o.bandwidth is not None and not (math.isfinite(o.bandwidth) and o.bandwidth > 0):
-        return f"--bandwidth is {o.bandwidth}; it must be above 0."
-    if o.degree < 1:
-        return f"--degree is {o.degree}; it must be 1 or more."
     if o.degree != LossOptions.degree and o.kernel != "polynomial":
         return f"--degree has no effect with --kernel {o.kernel}; it belongs to polynomial."
     return None

@@ -1,6 +1,7 @@
 """``python pretrain/run.py --epochs 400``: pre-train a ResNet and leave a checkpoint.
 
-Without --data it trains on the embedded photographs at sizes that suit a CPU (recipes/embedded.yaml) and says so.
+--method M chooses the method; its recipe (recipes/M_imagenet.yaml) gives the defaults. Without --data it trains on the
+embedded photographs at sizes that suit a CPU (recipes/M_embedded.yaml) and says so.
 Killed at any moment, the same command continues. Several processes: torchrun. More: docs/pretraining.md.
 """
 
@@ -12,19 +13,14 @@ from typing import TYPE_CHECKING
 from benchmark.core.errors import UserError, run_command
 from benchmark.core.folder import RESULTS, run_key
 from benchmark.core.log import say
-from benchmark.core.options import load_yaml, parse
+from pretrain.methods.registry import method_class
+from pretrain.training.command_line import resolve
 from pretrain.training.config import PretrainConfig
 
 if TYPE_CHECKING:
     from pretrain.images.listing import PathList
     from pretrain.training.work import PretrainRun
 
-PROG = "python pretrain/run.py"
-DESCRIPTION = (
-    "Pre-train an encoder by self-supervision. Defaults are the ImageNet recipe of the paper; without --data the "
-    "embedded photographs are used with the sizes of pretrain/recipes/embedded.yaml."
-)
-EMBEDDED = Path(__file__).resolve().parent / "recipes" / "embedded.yaml"
 EMBEDDED_SIZE = 96  # px of the composed photographs
 
 
@@ -60,6 +56,7 @@ def prepare(argv: list[str] | None) -> "PretrainRun":
     check_batch(config, distributed.world_size())
     paths = find_images(config)
     check_batches(config, len(paths))
+    check_method(config, paths)
     identity = config.identity(paths.identity())
     key = run_key(identity)
     output = Path(config.output or RESULTS / "runs" / f"{config.method}-{key}")
@@ -73,14 +70,6 @@ def print_plan(run: "PretrainRun") -> None:
     from pretrain.cost.plan import make_plan
 
     print(make_plan(run.config, run.subject, run.device, run.output))
-
-
-def resolve(argv: list[str] | None) -> PretrainConfig:
-    """Return the config: flags over --config over the embedded recipe (without --data) over the paper's defaults."""
-    config = parse(PretrainConfig, argv, PROG, DESCRIPTION)
-    if config.data is None:
-        config = parse(PretrainConfig, argv, PROG, DESCRIPTION, defaults=load_yaml(EMBEDDED))
-    return config
 
 
 def check_batch(config: PretrainConfig, processes: int) -> None:
@@ -115,6 +104,21 @@ def check_batches(config: PretrainConfig, images: int) -> None:
             f"{config.data or 'the embedded set'} has {images} images, fewer than --batch-size {config.batch_size}; "
             "give a smaller batch."
         )
+
+
+def check_method(config: PretrainConfig, paths: "PathList") -> None:
+    """Raise ``UserError`` where the method cannot work with the run's options, views or images."""
+    from pretrain.images.listing import labels_from_folders
+
+    kind = method_class(config.method)
+    if (given := len(config.augmentation.recipes())) != kind.views:
+        raise UserError(
+            f"--blur-p and --solarize-p describe {given} view(s), and {config.method} takes {kind.views}; give one "
+            "value for each."
+        )
+    if kind.needs_labels:
+        labels_from_folders(paths)
+    kind.check(config, paths)
 
 
 if __name__ == "__main__":

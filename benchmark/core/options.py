@@ -124,10 +124,10 @@ def value_of(config_class: type, argv: list[str] | None, name: str, defaults: Ma
     argv = list(sys.argv[1:] if argv is None else argv)
     value = (defaults or {}).get(name, own_options(config_class)[name].default)
     given = [following if word == flag_of(name) else word.partition("=")[2]
-             for word, following in zip(argv, [*argv[1:], ""], strict=True)
+             for word, following in zip(argv, [*argv[1:], ""], strict=False)
              if word == flag_of(name) or word.startswith(f"{flag_of(name)}=")]  # fmt: skip
     files = [following if word == "--config" else word.partition("=")[2]
-             for word, following in zip(argv, [*argv[1:], ""], strict=True)
+             for word, following in zip(argv, [*argv[1:], ""], strict=False)
              if word == "--config" or word.startswith("--config=")]  # fmt: skip
     for path in files:
         value = _load_options(path).get(name, value)

@@ -17,19 +17,18 @@ from torch import Tensor, nn
 from benchmark.core.errors import UserError
 from benchmark.core.options import to_yaml
 from pretrain.engine.processes import world_size
-from pretrain.images.listing import PathList
+from pretrain.images.listing import PathList, labels_from_folders
 from pretrain.images.loading import make_loader
 from pretrain.images.order import epoch_length
-from pretrain.images.recipe import PUBLISHED, ViewSettings
+from pretrain.images.recipe import ViewSettings
 from pretrain.methods.base import Method, Progress
-from pretrain.methods.registry import make_method
+from pretrain.methods.registry import make_method, method_class
 from pretrain.training.config import PretrainConfig
 from pretrain.training.optimisers import make_optimiser
 from pretrain.training.step import Step
 
 COMPARED_EPOCHS = (100, 400, 800)
 NETWORK_SECONDS, VIEWS_SECONDS = 15.0, 3.0
-VIEWS = 2
 WORKSPACE = 1.4  # peak growth of a step per image over what autograd keeps; measured on CPUs: 1.3 to 1.45
 
 
@@ -101,7 +100,7 @@ def parameter_counts(method: Method) -> dict[str, int]:
 
 def count_flops(method: Method, config: PretrainConfig) -> Flops:
     """Count the operations of one image in one training step; see ``Flops``."""
-    views = tuple(torch.zeros(1, 3, config.image_size, config.image_size) for _ in range(VIEWS))
+    views = tuple(torch.zeros(1, 3, config.image_size, config.image_size) for _ in range(method.views))
     was_training = method.training
     method.eval()  # one image has no batch statistics
     online = 2 * _multiply_adds(_Encode(method).eval(), views)
@@ -128,7 +127,7 @@ def estimate_memory(method: Method, config: PretrainConfig) -> Memory:
     return Memory(
         state=4 * (kept + 2 * trained),
         activations=round(WORKSPACE * saved_bytes(method, config, in_graph)),
-        inputs=VIEWS * batch * 3 * config.image_size**2 * 4,
+        inputs=method.views * batch * 3 * config.image_size**2 * 4,
         loss=8 * 4 * (m * _row_numbers(method, config) + method.loss_numbers(m)),
     )
 
@@ -136,7 +135,7 @@ def estimate_memory(method: Method, config: PretrainConfig) -> Memory:
 @torch.no_grad()
 def _row_numbers(method: Method, config: PretrainConfig) -> int:
     """Return how many numbers of one image are gathered for the loss."""
-    views = [torch.zeros(1, 3, config.image_size, config.image_size) for _ in range(VIEWS)]
+    views = [torch.zeros(1, 3, config.image_size, config.image_size) for _ in range(method.views)]
     was_training = method.training
     method.eval()
     numbers = sum(rows.numel() for rows in (*method.encode(views).rows, *method.target(views)))
@@ -170,7 +169,7 @@ def _saved_bytes(method: Method, config: PretrainConfig, images: int) -> int:
         torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor),
         torch.autocast("cpu", torch.bfloat16, enabled=config.precision != "fp32"),
     ):
-        method.encode([view] * VIEWS)
+        method.encode([view] * method.views)
     for name, buffer in method.named_buffers():  # the pass has moved the running statistics
         buffer.copy_(buffers[name])
     inputs = view.untyped_storage().data_ptr()
@@ -192,7 +191,7 @@ def measure_network(
     per_image = WORKSPACE * (saved_bytes(method, config, 4) - saved_bytes(method, config, 2)) / 2
     most = min(share, max(4, int(_free_memory(device) / 2 / per_image)))
     method = method.to(device, memory_format=torch.channels_last)
-    optimiser = make_optimiser(config, method)
+    optimiser = make_optimiser(config, method.parameter_groups())
     for group in optimiser.param_groups:
         group["lr"] = 0.0  # the steps must not change what they time
     step = Step(method, method, config.precision, device, torch.amp.GradScaler(device.type, enabled=False))
@@ -205,14 +204,16 @@ def measure_network(
 
 
 def _step_seconds(step: Step, optimiser: torch.optim.Optimizer, config: PretrainConfig, batch: int) -> float:
-    views = [torch.randn(batch, 3, config.image_size, config.image_size, device=step.device) for _ in range(VIEWS)]
+    views = [torch.randn(batch, 3, config.image_size, config.image_size, device=step.device)]
+    views *= step.method.views
     views = [view.contiguous(memory_format=torch.channels_last) for view in views]
     progress = Progress(0, 1, 1)
     _synchronise(step.device)
     begin = time.perf_counter()
     optimiser.zero_grad(set_to_none=True)
     step.method.before_step(progress)
-    result = step(views, None, False)
+    labels = torch.zeros(batch, dtype=torch.long, device=step.device) if step.method.needs_labels else None
+    result = step(views, labels, False)
     step.method.after_backward(progress)
     optimiser.step()
     step.method.after_step(progress, result.rows, result.targets)
@@ -222,7 +223,7 @@ def _step_seconds(step: Step, optimiser: torch.optim.Optimizer, config: Pretrain
 
 def measure_views(config: PretrainConfig, paths: PathList, seconds: float = VIEWS_SECONDS) -> float:
     """Read and augment real images of the data set in this process; return images (of two views) per second."""
-    settings = ViewSettings(config.image_size, config.views, PUBLISHED[config.method])
+    settings = ViewSettings(config.image_size, config.views, config.augmentation.recipes())
     loader = make_loader(
         paths, settings, batch_size=1, seed=config.seed, workers=0, total_iterations=epoch_length(len(paths), 1)
     )
@@ -260,7 +261,8 @@ def make_plan(config: PretrainConfig, paths: PathList, device: torch.device, out
     length = epoch_length(len(paths), config.batch_size)
     if length < 1:
         raise UserError(f"--batch-size {config.batch_size} is more than the {len(paths)} images; lower it.")
-    method = make_method(config)
+    classes = len(labels_from_folders(paths).classes) if method_class(config.method).needs_labels else 0
+    method = make_method(config, classes)
     lines = [to_yaml(config).rstrip(), "", f"would write   {output}", *_schedule_lines(config, len(paths), length)]
     lines += _size_lines(method, config)
     return "\n".join(lines + _speed_lines(method, config, paths, device, length))
@@ -272,7 +274,7 @@ def _schedule_lines(config: PretrainConfig, n_images: int, length: int) -> list[
         f"iterations    {config.epochs * length:,} = {config.epochs} epochs x {length:,}; warm-up {config.warmup:g} "
         f"epochs = {round(config.warmup * length):,}",
         f"batch         {config.batch_size} = {world_size()} processes x {config.batch_size // world_size()}",
-        f"learning rate {config.lr:g} x {config.batch_size} / 256 = {config.scaled_lr:g} at its peak",
+        f"learning rate {config.scaling_words} at its peak",
     ]
 
 

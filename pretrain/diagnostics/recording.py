@@ -12,7 +12,6 @@ from benchmark.core.files import write_json
 from pretrain.diagnostics.measures import measure
 from pretrain.diagnostics.sample import AUGMENTATION, extract, make_sample
 from pretrain.images.loading import normalised
-from pretrain.images.recipe import PUBLISHED
 
 FILE = "diagnostics.json"
 IMAGES, VIEWS = 512, 2  # looked at each time: some seconds on a CPU
@@ -35,7 +34,7 @@ class RecordDiagnostics(HookBase):
     def before_train(self) -> None:
         config = self.trainer.config
         self.sample = make_sample(self.trainer.paths, IMAGES, config.image_size, VIEWS, seed=0)
-        self.recipe = PUBLISHED[config.method][0]
+        self.recipe = config.augmentation.recipes()[0]
 
     def after_step(self) -> None:
         trainer = self.trainer
@@ -57,7 +56,7 @@ class RecordDiagnostics(HookBase):
         method.eval()
         try:
             with torch.no_grad():
-                encoded = method.encode((batch, batch))  # a method sees pairs; in eval mode the second changes nothing
+                encoded = method.encode((batch,) * method.views)  # in eval mode further views change nothing
         finally:
             for module, training in modes:
                 module.training = training

@@ -113,7 +113,9 @@ _SWAV = ViewRecipe(
     (0.08, 1.0), brightness=0.8, contrast=0.8, saturation=0.8, hue=0.2, flip_first=True, std=(0.228, 0.224, 0.225)
 )
 # pytorch/examples imagenet/main.py:247 at 77f55b9: RandomResizedCrop and flip.
-_SUPERVISED = ViewRecipe((0.08, 1.0), jitter_p=0.0, gray_p=0.0, blur_p=0.0)
+_SUPERVISED = ViewRecipe(
+    (0.08, 1.0), brightness=0.0, contrast=0.0, saturation=0.0, hue=0.0, jitter_p=0.0, gray_p=0.0, blur_p=0.0
+)
 
 PUBLISHED: dict[str, Views] = {
     "kernel_ssl": _MEC,

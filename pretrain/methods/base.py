@@ -18,13 +18,21 @@ the next (queues, prototypes) is a parameter or a buffer of it, and so survives 
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, NamedTuple
+from typing import TYPE_CHECKING, Annotated, ClassVar, NamedTuple
 
 import torch
+from pydantic import Field
 from torch import Tensor, nn
 
 from pretrain.networks.encoder import FEATURES, build_backbone
-from pretrain.training.config import PretrainConfig
+from pretrain.training.config import MethodOptions, PretrainConfig
+
+if TYPE_CHECKING:
+    from pretrain.images.loading import PathList
+
+
+Width = Annotated[int, Field(gt=0, le=2**17)]  # units of a layer
+Temperature = Annotated[float, Field(gt=0, le=1e6, allow_inf_nan=False)]
 
 
 @dataclass(frozen=True)
@@ -77,15 +85,11 @@ class ParameterGroup:
 
     Attributes:
         parameters: of the method, each in one group.
-        decayed: whether weight decay acts on them.
-        adapted: whether LARS or LARC scales their steps by the ratio of norms.
         lr: peak learning rate of their own, before it is scaled with the batch; None: the run's.
         constant: whether their learning rate stays at its peak, without warm-up and schedule.
     """
 
     parameters: list[nn.Parameter]
-    decayed: bool = True
-    adapted: bool = True
     lr: float | None = None
     constant: bool = False
 
@@ -94,19 +98,27 @@ class Method(nn.Module):
     """Base of all methods; made from the resolved config, on the CPU, with every weight drawn from the config's seed.
 
     Class attributes:
+        Options: its dataclass of options.
+        views: how many views of an image it takes.
         synchronised_norms: whether batch norm takes its statistics over all processes.
         needs_labels: whether ``loss`` uses the labels.
+
+    Args:
+        config: the resolved config; ``config.options`` are the method's own.
+        classes: number of classes where the images have labels, else 0.
     """
 
+    Options: ClassVar[type[MethodOptions]]
+    views: ClassVar[int] = 2
     synchronised_norms: ClassVar[bool] = True
     needs_labels: ClassVar[bool] = False
 
-    def __init__(self, config: PretrainConfig):
+    def __init__(self, config: PretrainConfig, classes: int = 0):
         super().__init__()
-        self.config = config
+        self.config, self.options, self.classes = config, config.options, classes
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(config.seed)
-            self.encoder = build_backbone(config.arch)
+            self.encoder = build_backbone(config.arch, config.zero_init)
             self.build(FEATURES[config.arch])
 
     def build(self, features: int) -> None:
@@ -153,23 +165,18 @@ class Method(nn.Module):
         It is also called after a step that fp16's scaler passed over.
         """
 
-    def parameter_groups(self) -> list[ParameterGroup]:
-        """Return all trainable parameters, grouped.
+    def trainable(self) -> list[nn.Parameter]:
+        """Return the parameters that carry gradient."""
+        return [parameter for parameter in self.parameters() if parameter.requires_grad]
 
-        By default one group, or under LARS two: biases and norms (one dimension) are neither decayed nor adapted.
-        """
-        trainable = [parameter for parameter in self.parameters() if parameter.requires_grad]
-        if self.config.optimizer != "lars":
-            return [ParameterGroup(trainable)]
-        return [
-            ParameterGroup([parameter for parameter in trainable if parameter.ndim > 1]),
-            ParameterGroup([p for p in trainable if p.ndim <= 1], decayed=False, adapted=False),
-        ]
+    def parameter_groups(self) -> list[ParameterGroup]:
+        """Return all trainable parameters, grouped by how they are trained; by default one group."""
+        return [ParameterGroup(self.trainable())]
 
     def loss_numbers(self, batch: int) -> int:
         """Return how many numbers the largest matrix of the loss has at a global batch, for the plan's memory."""
         return 0
 
     @classmethod
-    def check(cls, config: PretrainConfig, data: Any) -> None:
-        """Raise ``UserError`` where the options do not suit the run or its images (``PathList``)."""
+    def check(cls, config: PretrainConfig, paths: "PathList") -> None:
+        """Raise ``UserError`` where the options do not suit the run or its images."""

@@ -5,24 +5,41 @@ loss compares the prediction of each view with the momentum projection of the ot
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
+from benchmark.core.options import option
+from benchmark.core.value_types import UnitInterval
+from pretrain.loss_options import LossOptions
 from pretrain.losses import kernel_ssl_terms, radius_warning
-from pretrain.methods.base import Encoded, LossResult, Method, Progress
+from pretrain.methods.base import Encoded, LossResult, Method, Progress, Width
 from pretrain.networks.heads import siamese_predictor, siamese_projector
 from pretrain.networks.momentum import follow, momentum_copy
+from pretrain.training.config import MethodOptions
 from pretrain.training.schedules import ema_momentum
+
+
+@dataclass(frozen=True)
+class KernelSSLOptions(LossOptions, MethodOptions):
+    """Options of the loss, of the heads and of the momentum branch."""
+
+    projector_width: Width = option(2048, "outputs of projector and predictor", group="Method")
+    projector_hidden: Width = option(2048, "hidden units of the projector", group="Method")
+    predictor_hidden: Width = option(512, "hidden units of the predictor", group="Method")
+    ema: UnitInterval = option(0.996, "momentum of the momentum branch at the start; cosine to 1", group="Method")
 
 
 class KernelSSL(Method):
     """Kernel uniformity and alignment between predictions and momentum projections of crossed views."""
 
+    Options = KernelSSLOptions
+    options: KernelSSLOptions
+
     def build(self, features: int) -> None:
         """Draw projector and predictor; copy encoder and projector to the momentum branch."""
-        o = self.config
-        self.options = o.loss_options()
+        o = self.options
         self.projector = siamese_projector(features, o.projector_width, o.projector_hidden)
         self.predictor = siamese_predictor(o.projector_width, o.predictor_hidden)
         self.momentum_encoder = momentum_copy(self.encoder)
@@ -59,7 +76,7 @@ class KernelSSL(Method):
 
     def before_step(self, progress: Progress) -> None:
         """Set the momentum: cosine from ``ema`` to 1 over the run."""
-        self.momentum = ema_momentum(self.config.ema)(progress.fraction)
+        self.momentum = ema_momentum(self.options.ema)(progress.fraction)
 
     def after_step(self, progress: Progress, rows: Sequence[Tensor], targets: Sequence[Tensor]) -> None:
         """Let the momentum branch follow."""
@@ -69,4 +86,4 @@ class KernelSSL(Method):
 
     def loss_numbers(self, batch: int) -> int:
         """Return the numbers of the Gram or covariance matrix, whichever side is smaller."""
-        return min(batch, self.config.projector_width) ** 2
+        return min(batch, self.options.projector_width) ** 2

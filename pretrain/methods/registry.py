@@ -5,10 +5,10 @@ Listing the names reads the folder; only the method that is asked for is importe
 
 import importlib
 import pkgutil
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pretrain.methods
-from benchmark.core.errors import check_choice
+from benchmark.core.errors import UserError, nearest
 
 if TYPE_CHECKING:
     from pretrain.methods.base import Method
@@ -24,7 +24,9 @@ def method_names() -> tuple[str, ...]:
 
 def method_class(name: str) -> "type[Method]":
     """Return the class of a method, the one in its file. Raises ``UserError`` with the nearest name."""
-    check_choice("--method", name, method_names())
+    names = method_names()
+    if name not in names:
+        raise UserError(f"--method has no value {name!r}{nearest(name, names)} It is one of: {', '.join(names)}.")
     module = importlib.import_module(f"pretrain.methods.{name}")
     base = importlib.import_module("pretrain.methods.base").Method
     found = [
@@ -37,6 +39,39 @@ def method_class(name: str) -> "type[Method]":
     return found[0]
 
 
-def make_method(config: "PretrainConfig") -> "Method":
-    """Return the method that the config names, freshly drawn on the CPU."""
-    return method_class(config.method)(config)
+def make_method(config: "PretrainConfig", classes: int = 0) -> "Method":
+    """Return the method that the config names, freshly drawn on the CPU; `classes` of the images' labels, if any."""
+    return method_class(config.method)(config, classes)
+
+
+def options_of_others(name: str) -> dict[str, str]:
+    """Return the options that other methods have and this one has not, each with whose it is."""
+    own = method_class(name).Options.__dataclass_fields__
+    owners: dict[str, list[str]] = {}
+    for other in method_names():
+        for option in method_class(other).Options.__dataclass_fields__:
+            if option not in own:
+                owners.setdefault(option, []).append(other)
+    return {option: f"belongs to --method {', '.join(of)}, not to {name}" for option, of in owners.items()}
+
+
+def make_config(method: str = "kernel_ssl", **values: Any) -> "PretrainConfig":
+    """Return a config from flat values, those of the run, of its views and of the method mixed, as a recipe has them.
+
+    What is not given has the dataclasses' defaults, not a recipe's; lists are taken as tuples.
+
+    Raises:
+        UserError: an option that neither the run nor the method has, or a value that one cannot have.
+    """
+    from pretrain.images.options import ViewOptions
+    from pretrain.training.config import PretrainConfig
+
+    kinds = {"augmentation": ViewOptions, "options": method_class(method).Options}
+    values = {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
+    parts = {
+        part: kind(**{name: values.pop(name) for name in list(values) if name in kind.__dataclass_fields__})
+        for part, kind in kinds.items()
+    }
+    if unknown := [name for name in values if name not in PretrainConfig.__dataclass_fields__]:
+        raise UserError(f"pre-training by {method} has no option {unknown[0]!r}.")
+    return PretrainConfig(method=method, **values, **parts)

@@ -23,3 +23,10 @@ def siamese_projector(features: int, width: int, units: int) -> nn.Sequential:
 def siamese_predictor(width: int, units: int) -> nn.Sequential:
     """Return Linear BN ReLU Linear, (B, width) -> (B, width) (simsiam/builder.py:39-42 at a7bc1772)."""
     return nn.Sequential(*hidden(width, units), nn.Linear(units, width))
+
+
+def deep_projector(features: int, width: int, units: int, bias: bool = False) -> nn.Sequential:
+    """Return two hidden layers and a Linear without bias, (B, features) -> (B, width), as Barlow Twins and VICReg."""
+    return nn.Sequential(
+        *hidden(features, units, bias), *hidden(units, units, bias), nn.Linear(units, width, bias=False)
+    )

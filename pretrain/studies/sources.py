@@ -12,8 +12,7 @@ from pretrain.engine.checkpoint import load_checkpoint
 from pretrain.images.listing import list_images
 from pretrain.images.loading import make_loader, normalised
 from pretrain.images.recipe import ViewSettings
-from pretrain.methods.registry import make_method
-from pretrain.training.config import PretrainConfig
+from pretrain.methods.registry import make_config, make_method
 
 BATCH = 32
 EMBEDDED_IMAGES = 6000
@@ -61,7 +60,7 @@ def from_checkpoint(path: str, data: str | None, images: int, seed: int) -> TwoB
     """
     checkpoint = load_checkpoint(path)
     c = checkpoint["config"]
-    method = make_method(PretrainConfig(**c | {"keep_epochs": tuple(c["keep_epochs"])}))
+    method = make_method(make_config(**c))
     method.load_state_dict(checkpoint["model"])
     method.eval()
     paths = list_images(_folder(data))

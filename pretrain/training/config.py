@@ -1,16 +1,33 @@
-"""PretrainConfig: one frozen object with every knob of pre-training; the paper's defaults. Imports no torch."""
+"""PretrainConfig: one frozen object with every knob of a pre-training run. Imports no torch.
+
+What belongs to a method (heads, temperature, queue ...) is a dataclass of its own in the method's file and stands in
+``options``; on the command line and in files of options it stands among the others.
+"""
 
 import math
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
 
 from benchmark.core.errors import UserError
-from benchmark.core.options import check_choices, option, to_dict
-from pretrain.loss_options import ALIGNMENTS, KERNELS, LOGARITHMS, UNIFORMITIES, LossOptions
+from benchmark.core.options import check_values, option, part, to_dict
+from benchmark.core.value_types import (
+    LARGEST_FLOAT32,
+    Count,
+    CountOrZero,
+    NonNegativeFloat,
+    PathText,
+    PositiveFloat,
+    Seed,
+    UnitInterval,
+    Workers,
+)
+from pretrain.images.options import ViewOptions
+from pretrain.methods.registry import method_names
 
-METHODS = ("kernel_ssl",)
 ARCHITECTURES = ("resnet18", "resnet50")
-BASE_BATCH = 256  # the learning rate is given for this batch and scaled linearly
-MAX_LR = 3e38  # float32's range
+BASE_BATCH = 256  # the learning rate is given for this batch
 # What may differ between the parts of one run: they change where it runs and what it prints, not what it computes.
 # The path of the images may differ too: the images themselves are part of the identity.
 NOT_IDENTITY = (
@@ -18,125 +35,133 @@ NOT_IDENTITY = (
     "keep_every", "keep_epochs", "checkpoint_minutes", "diagnose_every",
 )  # fmt: skip
 
+Side = Annotated[int, Field(gt=0, le=4096)]
+BatchSize = Annotated[int, Field(ge=2, le=2**20, description="2 or more, since methods compare images")]
+
+
+@dataclass(frozen=True)
+class MethodOptions:
+    """What can be chosen about one method; each method has a subclass in its file, whose fields become flags."""
+
+    def __post_init__(self) -> None:
+        check_values(self)
+
 
 @dataclass(frozen=True)
 class PretrainConfig:
-    """Every knob of a pre-training run. Defaults are those of the released ImageNet recipe (method.md, "Recipe").
+    """Every knob of a pre-training run; what a recipe does not say has these defaults.
 
-    ``recipes/embedded.yaml`` replaces some when no --data is given. ``lr`` is for a batch of 256 and is scaled once,
-    where the optimiser is made; it is never written back.
+    ``lr`` is for a batch of 256 and is scaled once, where the schedule is made; it is never written back.
     """
 
-    epochs: int = option(400, "length of training, in epochs; all schedules depend on it", group="Schedule")
-    warmup_epochs: float | None = option(
-        None, "linear warm-up from 0, in epochs; default 10, or a tenth of a shorter run", group="Schedule"
+    epochs: Count = option(400, "length of training, in epochs; all schedules depend on it", group="Schedule")
+    warmup_epochs: NonNegativeFloat | None = option(
+        None, "warm-up of the learning rate, in epochs; default 10, or a tenth of a shorter run", group="Schedule"
     )
-    lr: float = option(0.5, "peak learning rate for a batch of 256; times batch / 256 in use", group="Schedule")
-    ema: float = option(0.996, "momentum of the momentum branch at the start; cosine to 1", group="Schedule")
+    warmup_rule: Literal["linspace", "ratio"] = option(
+        "linspace", "whether the last step of the warm-up reaches the peak, or the first after it", group="Schedule"
+    )
+    warmup_lr: NonNegativeFloat = option(0.0, "learning rate in use at the first step of the warm-up", group="Schedule")
+    lr: PositiveFloat = option(0.5, "peak learning rate, before it is scaled with the batch", group="Schedule")
+    lr_scaling: Literal["linear", "sqrt", "none"] = option(
+        "linear", "times batch / 256, times the root of the batch, or as it is", group="Schedule"
+    )
+    lr_schedule: Literal["cosine", "steps"] = option("cosine", "shape of the learning rate", group="Schedule")
+    lr_drops: tuple[UnitInterval, ...] = option(
+        (), "shares of the run after which 'steps' divides the learning rate by 10", group="Schedule"
+    )
+    lr_final: UnitInterval = option(0.0, "where 'cosine' ends, as a share of the peak", group="Schedule")
+    lr_changes: Literal["step", "epoch"] = option(
+        "step", "whether the learning rate changes at every step or once an epoch", group="Schedule"
+    )
 
-    data: str | None = option(
+    data: PathText | None = option(
         None, "image folder (class folders or flat, searched recursively); default embedded photographs", group="Data"
     )
-    images: int | None = option(
+    images: Count | None = option(
         None, "use this many images, evenly spaced (embedded: compose this many); default all", group="Data"
     )
-    image_size: int = option(224, "side of a view, in px", group="Data")
-    batch_size: int = option(1024, "images in a batch over all processes", group="Data")
-    micro_batch: int | None = option(
+    image_size: Side = option(224, "side of a view, in px", group="Data")
+    batch_size: BatchSize = option(1024, "images in a batch over all processes", group="Data")
+    micro_batch: Count | None = option(
         None, "images in memory at a time, per process (gradient caching); default the whole batch", group="Data"
     )
-    views: str = option("fast", "engine of the views", group="Data", choices=("fast", "reference"))
-    workers: int = option(8, "processes that prepare views, per training process; 0: none", group="Data")
+    workers: Workers = option(8, "processes that prepare views, per training process; 0: none", group="Data")
+    views: Literal["fast", "reference"] = option("reference", "engine of the views", group="Views")
+    augmentation: ViewOptions = part(ViewOptions)
 
-    method: str = option("kernel_ssl", "pre-training method", group="Method", choices=METHODS)
+    method: str = option("kernel_ssl", f"pre-training method ({' | '.join(method_names())})", group="Method")
     arch: str = option("resnet50", "encoder", group="Method", choices=ARCHITECTURES)
-    projector_width: int = option(2048, "outputs of projector and predictor", group="Method")
-    projector_hidden: int = option(2048, "hidden units of the projector", group="Method")
-    predictor_hidden: int = option(512, "hidden units of the predictor", group="Method")
-    mu: float = option(1.0, "regulariser of the matrix logarithm, >= 0", group="Loss")
-    lam: float = option(1.0, "weight of the identity in uniformity", group="Loss")
-    gamma: float = option(1.0, "weight of alignment against uniformity (docs/loss.md)", group="Loss")
-    taylor_order: int = option(4, "order of the Taylor logarithm, >= 1", group="Loss")
-    logarithm: str = option("taylor", "matrix logarithm", group="Loss", choices=LOGARITHMS)
-    uniformity: str = option("mce", "uniformity term", group="Loss", choices=UNIFORMITIES)
-    alignment: str = option("mce", "alignment term", group="Loss", choices=ALIGNMENTS)
-    trace_term: bool = option(False, "add the tr(Q) that the released code leaves out", group="Loss")
-    hsic_weight: float = option(0.0, "weight of the HSIC addition (first released version: 0.003)", group="Loss")
-    kernel: str = option("linear", "kernel of the covariance operators", group="Loss", choices=KERNELS)
-    bandwidth: float | None = option(None, "of rbf and laplace; default the median rule", group="Loss")
-    degree: int = option(2, "of the polynomial kernel", group="Loss")
+    zero_init: bool = option(True, "let the last norm of every residual branch begin at zero", group="Method")
+    options: MethodOptions = part(MethodOptions)
 
-    optimizer: str = option("sgd", "optimiser, momentum 0.9", group="Optimiser", choices=("sgd", "lars"))
-    weight_decay: float = option(1e-5, "L2 penalty (LARS: not on biases and BN)", group="Optimiser")
+    optimizer: Literal["sgd", "lars", "lars_classic", "larc"] = option(
+        "sgd", "optimiser, momentum 0.9; lars_classic has the learning rate inside the momentum", group="Optimiser"
+    )
+    weight_decay: NonNegativeFloat = option(1e-5, "L2 penalty (LARS: not on biases and BN)", group="Optimiser")
 
     device: str = option("auto", "where to compute", group="Run", choices=("auto", "cpu", "cuda"))
-    precision: str = option(
-        "bf16", "of the network; the loss is float32", group="Run", choices=("fp32", "bf16", "fp16")
-    )
-    seed: int = option(0, "of weights, order and views", group="Run")
-    output: str | None = option(None, "folder of the run; default results/runs/<method>-<key>", group="Run")
-    records: str | None = option(None, "folder of records; default results/records", group="Run")
-    keep_every: int = option(0, "keep a numbered checkpoint every N epochs; 0: none", group="Run")
+    precision: Literal["fp32", "bf16", "fp16"] = option("fp32", "of the network; the loss is float32", group="Run")
+    seed: Seed = option(0, "of weights, order and views", group="Run")
+    output: PathText | None = option(None, "folder of the run; default results/runs/<method>-<key>", group="Run")
+    records: PathText | None = option(None, "folder of records; default results/records", group="Run")
+    keep_every: CountOrZero = option(0, "keep a numbered checkpoint every N epochs; 0: none", group="Run")
     keep_epochs: tuple[int, ...] = option(
         (), "keep a numbered checkpoint after these epochs, e.g. 100,400", group="Run"
     )
-    checkpoint_minutes: float = option(
+    checkpoint_minutes: PositiveFloat = option(
         10.0, "minutes after which the last checkpoint is also written within an epoch", group="Run"
     )
-    diagnose_every: int = option(
+    diagnose_every: CountOrZero = option(
         0, "epochs between entries of diagnostics.json (ranks, spectrum, geometry); 0: none", group="Run"
     )
-    log_every: int = option(10, "iterations between lines of metrics.json and TensorBoard", group="Run")
+    log_every: Count = option(10, "iterations between lines of metrics.json and TensorBoard", group="Run")
     resume: bool = option(True, "continue the run that the folder holds; --no-resume refuses it", group="Run")
     dry_run: bool = option(False, "print the plan and stop", group="Run")
-    images_per_second: float | None = option(None, "speed for --dry-run's hours; default: measured", group="Run")
+    images_per_second: PositiveFloat | None = option(
+        None, "speed for --dry-run's hours; default: measured", group="Run"
+    )
 
     def __post_init__(self) -> None:
-        check_choices(self)
-        for name in _POSITIVE:
-            value = getattr(self, name)
-            if value is not None and not (math.isfinite(value) and value > 0):
-                raise UserError(f"--{name.replace('_', '-')} is {value}; it must be above 0.")
-        for name in ("workers", "keep_every", "diagnose_every", "weight_decay", "seed"):
-            if not (math.isfinite(getattr(self, name)) and getattr(self, name) >= 0):
-                raise UserError(f"--{name.replace('_', '-')} is {getattr(self, name)}; it must be 0 or more.")
-        if not 0 <= self.ema <= 1:
-            raise UserError(f"--ema is {self.ema}; it must lie between 0 and 1.")
-        if self.scaled_lr > MAX_LR:
-            raise UserError(f"--lr is {self.lr:g}, times batch / 256 more than float32 holds; give a smaller one.")
-        if self.batch_size < 2:
-            raise UserError("--batch-size is 1; the loss compares images, so give at least 2.")
+        check_values(self)
+        if self.scaled(self.lr) > LARGEST_FLOAT32:
+            raise UserError(f"--lr is {self.lr:g}, scaled with the batch more than float32 holds; give a smaller one.")
         if self.warmup_epochs is not None and not 0 <= self.warmup_epochs < self.epochs:
             raise UserError(
                 f"--warmup-epochs {self.warmup_epochs:g} does not fit in --epochs {self.epochs}; give a shorter "
                 "warm-up or leave it out."
             )
+        if self.lr_schedule == "steps" and list(self.lr_drops) != sorted(set(self.lr_drops)):
+            raise UserError(f"--lr-drops {','.join(map(str, self.lr_drops))} must ascend.")
+        if self.lr_schedule != "steps" and self.lr_drops:
+            raise UserError("--lr-drops has no effect with --lr-schedule cosine; give --lr-schedule steps.")
         if late := [epoch for epoch in self.keep_epochs if not 0 < epoch <= self.epochs]:
             raise UserError(f"--keep-epochs names {late[0]}, but the run has epochs 1 to {self.epochs}.")
-        self.loss_options()
-
-    def loss_options(self) -> LossOptions:
-        """Return the options of the loss; raises ``UserError`` for combinations that make no sense."""
-        return LossOptions(**{field.name: getattr(self, field.name) for field in fields(LossOptions)})
 
     @property
     def warmup(self) -> float:
         """Length of the warm-up in epochs, as resolved."""
         return min(10.0, self.epochs / 10) if self.warmup_epochs is None else self.warmup_epochs
 
+    def scaled(self, lr: float) -> float:
+        """Return a learning rate as it is used with this batch."""
+        if self.lr_scaling == "none":
+            return lr
+        return lr * (self.batch_size / BASE_BATCH if self.lr_scaling == "linear" else math.sqrt(self.batch_size))
+
     @property
     def scaled_lr(self) -> float:
-        """Peak learning rate in use: lr * batch / 256."""
-        return self.lr * self.batch_size / BASE_BATCH
+        """Peak learning rate in use."""
+        return self.scaled(self.lr)
 
-    def identity(self, images: object) -> dict[str, object]:
+    @property
+    def scaling_words(self) -> str:
+        """The peak learning rate as a sum, such as ``0.5 x 1024/256 = 2``."""
+        by = {"linear": f" x {self.batch_size}/256", "sqrt": f" x root of {self.batch_size}", "none": ""}
+        return f"{self.lr:g}{by[self.lr_scaling]} = {self.scaled_lr:g}"
+
+    def identity(self, images: object) -> dict[str, Any]:
         """Return what makes the run this run: every setting that changes its result, and `images`, which tells the
         images from others (``PathList.identity``)."""
         settings = {key: value for key, value in to_dict(self).items() if key not in NOT_IDENTITY}
         return {"script": "pretrain", "config": settings, "images": images}
-
-
-_POSITIVE = (
-    "epochs", "lr", "images", "image_size", "batch_size", "micro_batch", "projector_width", "projector_hidden",
-    "predictor_hidden", "log_every", "images_per_second", "checkpoint_minutes",
-)  # fmt: skip

@@ -11,12 +11,13 @@ optimiser                 recipe and source
 ========================  ============================================================================================
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
+from pretrain.methods.base import ParameterGroup
 from pretrain.training.config import PretrainConfig
 
 MOMENTUM = 0.9
@@ -152,9 +153,12 @@ def _norms(tensors: list[Tensor]) -> Tensor:
     return torch.stack(torch._foreach_norm(tensors))
 
 
-def make_optimiser(config: PretrainConfig, module: nn.Module) -> torch.optim.Optimizer:
-    """Return the optimiser of the trainable parameters; its lr is set every iteration by the schedule."""
-    parameters = [parameter for parameter in module.parameters() if parameter.requires_grad]
-    if config.optimizer == "lars":
-        return LARS(parameters, config.scaled_lr, MOMENTUM, config.weight_decay)
-    return torch.optim.SGD(parameters, config.scaled_lr, MOMENTUM, weight_decay=config.weight_decay)
+def make_optimiser(config: PretrainConfig, groups: Sequence[ParameterGroup]) -> torch.optim.Optimizer:
+    """Return the optimiser of a method's groups of parameters, in their order; schedules set their lr every step."""
+    taken = [{"params": group.parameters} for group in groups]
+    lr, decay = config.scaled_lr, config.weight_decay
+    if config.optimizer == "sgd":
+        return torch.optim.SGD(taken, lr, MOMENTUM, weight_decay=decay)
+    if config.optimizer == "larc":
+        return LARC(taken, lr, MOMENTUM, decay)
+    return LARS(taken, lr, MOMENTUM, decay, lr_in_velocity=config.optimizer == "lars_classic")

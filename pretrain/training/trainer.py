@@ -7,21 +7,22 @@ import math
 from typing import Any, NoReturn
 
 import torch
+from torch import Tensor
 from torch.nn.parallel import DistributedDataParallel
 
 from pretrain.diagnostics.spectrum import effective_rank
 from pretrain.engine.failures import Diverged
 from pretrain.engine.loop import TrainingLoop
 from pretrain.engine.processes import is_main, rank, synchronised_norms, world_size
-from pretrain.images.listing import PathList
+from pretrain.images.listing import PathList, labels_from_folders
 from pretrain.images.loading import Batch, make_loader, normalised
 from pretrain.images.order import epoch_length
-from pretrain.images.recipe import PUBLISHED, ViewSettings
+from pretrain.images.recipe import ViewSettings
 from pretrain.methods.base import Method, Progress
-from pretrain.methods.registry import make_method
+from pretrain.methods.registry import make_method, method_class
 from pretrain.training.config import PretrainConfig
+from pretrain.training.learning_rates import learning_rate
 from pretrain.training.optimisers import make_optimiser
-from pretrain.training.schedules import warm_up_then_cosine
 from pretrain.training.step import NotFinite, Step, StepResult
 
 RANK_SAMPLES = 1024  # rows of the batch that effective ranks are computed from, at most
@@ -40,15 +41,16 @@ class PretrainTrainer(TrainingLoop):
         self.iterations_per_epoch = epoch_length(len(paths), config.batch_size)
         super().__init__(config.epochs * self.iterations_per_epoch, config.log_every, config.batch_size)
         self.local_batch = config.batch_size // world_size()
-        self.method = prepare_method(config, device)
-        self.optimiser = make_optimiser(config, self.method)
+        self.labels = labels_from_folders(paths) if method_class(config.method).needs_labels else None
+        self.method = prepare_method(config, device, len(self.labels.classes) if self.labels else 0)
+        groups = self.method.parameter_groups()
+        self.optimiser = make_optimiser(config, groups)
         self.settings = [dict(group) for group in self.optimiser.param_groups]  # a checkpoint must agree with them
         self.scaler = torch.amp.GradScaler(device.type, enabled=config.precision == "fp16")
         self.step = Step(
             self.method, wrapped(self.method, device), config.precision, device, self.scaler, config.micro_batch
         )
-        warmup = round(config.warmup * self.iterations_per_epoch)
-        self.lr_schedule = warm_up_then_cosine(config.scaled_lr, self.max_iter, warmup, "linspace")
+        self.lr_schedules = [learning_rate(config, group, self.iterations_per_epoch) for group in groups]
         self.last: StepResult | None = None
         self._rank = "-"
         self._batches: Any = None
@@ -62,7 +64,7 @@ class PretrainTrainer(TrainingLoop):
         """Start the loader at the first iteration of this part of the run."""
         loader = make_loader(
             self.paths,
-            ViewSettings(self.config.image_size, self.config.views, PUBLISHED[self.config.method]),
+            ViewSettings(self.config.image_size, self.config.views, self.config.augmentation.recipes()),
             batch_size=self.local_batch,
             seed=self.config.seed,
             workers=self.config.workers,
@@ -71,26 +73,32 @@ class PretrainTrainer(TrainingLoop):
             start_iteration=self.start_iter,
             total_iterations=self.max_iter,
             pin_memory=self.device.type == "cuda",
+            labels=self.labels.numbers if self.labels else None,
         )
         self._batches = iter(loader)
         super().before_train()
 
+    def on_device(self, batch: Batch) -> tuple[tuple[Tensor, ...], Tensor | None]:
+        """Return a batch as network input: its views, normalised as the recipe says, and its labels, if any."""
+        o = self.config.augmentation
+        views = tuple(normalised(view, self.device, o.pixel_mean, o.pixel_std) for view in batch.views)
+        return views, None if batch.labels is None else batch.labels.to(self.device, non_blocking=True)
+
     def run_step(self) -> None:
         """Take one optimiser step on one global batch. Raises ``Diverged`` before a bad step is taken."""
         progress = Progress(self.iter, self.max_iter, self.iterations_per_epoch)
-        lr = self.lr_schedule(self.iter)
-        for group in self.optimiser.param_groups:
-            group["lr"] = lr
+        for group, schedule in zip(self.optimiser.param_groups, self.lr_schedules, strict=True):
+            group["lr"] = schedule(self.iter)
         batch: Batch = next(self._batches)
-        views = tuple(normalised(view, self.device) for view in batch.views)
+        views, labels = self.on_device(batch)
         self.optimiser.zero_grad(set_to_none=True)
         self.method.before_step(progress)
         try:
-            result = self.step(views, None, self.logs_this_step)
+            result = self.step(views, labels, self.logs_this_step)
         except NotFinite:
             self._diverged("loss")
         self.method.after_backward(progress)
-        result.lr, result.unreadable = lr, batch.unreadable
+        result.lr, result.unreadable = self.optimiser.param_groups[0]["lr"], batch.unreadable
         self._step(result)
         # Also after a step that was passed over: every iteration.
         self.method.after_step(progress, result.rows, result.targets)
@@ -161,9 +169,9 @@ class PretrainTrainer(TrainingLoop):
         return super().load_state(content)
 
 
-def prepare_method(config: PretrainConfig, device: torch.device) -> Method:
+def prepare_method(config: PretrainConfig, device: torch.device, classes: int = 0) -> Method:
     """Return the method on its device, ready to train: batch norm over all processes where it wants that."""
-    method = make_method(config)
+    method = make_method(config, classes)
     if method.synchronised_norms:
         method = synchronised_norms(method, device)
     return method.to(device, memory_format=torch.channels_last).train()

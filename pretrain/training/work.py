@@ -22,6 +22,7 @@ from pretrain.engine.tensor_hash import tensors_sha256
 from pretrain.images.listing import PathList
 from pretrain.training.config import PretrainConfig
 from pretrain.training.hooks import EpochFiles, FailureSignatures, UnreadableImages
+from pretrain.training.recipe import differences
 from pretrain.training.trainer import RANK_DEFINITION, PretrainTrainer
 
 PretrainRun = Run[PretrainConfig, PathList]
@@ -40,6 +41,7 @@ def pretrain(run: PretrainRun, account: Account) -> dict[str, dict[str, float | 
     start = continue_from(run.output, lambda content: take_over(run, account, trainer, content))
     announce(run, trainer, start)
     account.details |= {"images": len(paths), "effective_rank_definition": RANK_DEFINITION}
+    account.details |= {"differs_from_released": differences(config)}
     try:
         if start >= trainer.max_iter:
             account.nothing_to_do()
@@ -96,7 +98,7 @@ def announce(run: PretrainRun, trainer: PretrainTrainer, start: int) -> None:
     config = run.config
     write_text(run.output / "config.yaml", to_yaml(config))
     if config.data is None:
-        say("no --data given: training on the embedded photographs, with sizes that suit a CPU (recipes/embedded.yaml)")
+        say(f"no --data given: training on the embedded photographs, as recipes/{config.method}_embedded.yaml says")
     if config.arch == "resnet18":
         say(
             "a ResNet-18 can be classified (transfer/classify.py); no detector here takes one (that is for a ResNet-50)"
@@ -105,7 +107,7 @@ def announce(run: PretrainRun, trainer: PretrainTrainer, start: int) -> None:
         f"{config.method}, {config.arch}, {len(run.subject):,} images of {config.image_size} px, "
         f"{config.epochs} epochs of {trainer.iterations_per_epoch} iterations, batch {config.batch_size} "
         f"on {world_size()} process(es), {config.precision} on {trainer.device.type}\n"
-        f"lr {config.lr:g} x {config.batch_size}/256 = {config.scaled_lr:g}, warm-up {config.warmup:g} epochs\n"
+        f"lr {config.scaling_words}, warm-up {config.warmup:g} epochs\n"
         f"output {run.output}"
     )
     if start >= trainer.max_iter:

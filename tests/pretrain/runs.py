@@ -11,7 +11,7 @@ from PIL import Image
 
 from benchmark.core.folder import ROOT
 from pretrain.methods.base import Method
-from pretrain.methods.registry import make_method
+from pretrain.methods.registry import make_config, make_method
 from pretrain.training.config import PretrainConfig
 
 SCRIPT = str(ROOT / "pretrain" / "run.py")
@@ -32,7 +32,7 @@ SMALL: dict[str, Any] = {
 
 def config(**changes: Any) -> PretrainConfig:
     """Return a small config with `changes`."""
-    return PretrainConfig(**(SMALL | changes))
+    return make_config(**({"views": "fast"} | SMALL | changes))
 
 
 def method(**changes: Any) -> Method:

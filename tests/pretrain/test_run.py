@@ -180,7 +180,7 @@ def test_a_run_fails_beyond_one_per_cent(many, tmp_path):
         ({"data": str(ROOT / "pretrain" / "recipes")}, ["holds no images", ".jpg"]),
         ({"batch_size": 25}, ["has 24 images, fewer than --batch-size 25"]),
         ({"images": 25}, ["holds 24 images, fewer than --images 25"]),
-        ({"batch_size": 1}, ["--batch-size is 1", "at least 2"]),
+        ({"batch_size": 1}, ["--batch-size is 1", "2 or more"]),
         ({"micro_batch": 3}, ["--micro-batch 3 does not divide the 8 images", "divisor"]),
         ({"epochs": 3, "warmup_epochs": 5}, ["--warmup-epochs 5", "--epochs 3"]),
         ({"precision": "fp61"}, ["--precision", "did you mean 'fp16'"]),

@@ -21,8 +21,7 @@ from pretrain.cost.plan import (
     saved_bytes,
 )
 from pretrain.images.listing import list_images
-from pretrain.methods.registry import make_method
-from pretrain.training.config import PretrainConfig
+from pretrain.methods.registry import make_config, make_method
 
 CPU = torch.device("cpu")
 SMALL = {
@@ -50,14 +49,14 @@ def folder(tmp_path):
     ("arch", "weights"), [("resnet18", ResNet18_Weights.IMAGENET1K_V1), ("resnet50", ResNet50_Weights.IMAGENET1K_V1)]
 )
 def test_parameters_and_flops_are_those_that_torchvision_publishes(arch, weights):
-    config = PretrainConfig(epochs=1, arch=arch)
+    config = make_config(epochs=1, arch=arch)
     method = make_method(config)
     width = method.projector[0].in_features
     classifier = width * 1000
     counts = parameter_counts(method)
     assert counts["encoder"] == counts["momentum_encoder"] == weights.meta["num_params"] - classifier - 1000
 
-    d, h, p = config.projector_width, config.projector_hidden, config.predictor_hidden
+    d, h, p = config.options.projector_width, config.options.projector_hidden, config.options.predictor_hidden
     assert counts["projector"] == width * h + h * h + (h * d + d) + 4 * h
     projector, predictor = width * h + h * h + h * d, 2 * d * p
     encoder = weights.meta["_ops"] * 1e9 - classifier  # published: multiply-adds of one 224 px image
@@ -69,7 +68,7 @@ def test_parameters_and_flops_are_those_that_torchvision_publishes(arch, weights
 
 
 def test_gradient_caching_repeats_the_forward_pass_and_needs_the_memory_of_a_micro_batch():
-    whole = PretrainConfig(**{**SMALL, "batch_size": 256, "precision": "fp32"})
+    whole = make_config(**{**SMALL, "batch_size": 256, "precision": "fp32"})
     cached = dataclasses.replace(whole, micro_batch=4)
     method = make_method(whole)
     assert count_flops(method, cached).repeated == count_flops(method, whole).forward_online
@@ -81,32 +80,31 @@ def test_gradient_caching_repeats_the_forward_pass_and_needs_the_memory_of_a_mic
 
 
 def test_saved_bytes_are_linear_in_the_batch_and_leave_the_network_as_it_was():
-    config = PretrainConfig(**SMALL)
+    config = make_config(**SMALL)
     method = make_method(config)
     before = {name: tensor.clone() for name, tensor in method.state_dict().items()}
     two, four, eight = (saved_bytes(method, config, n) for n in (2, 4, 8))
     assert eight - four == 2 * (four - two) > 0
     assert all(torch.equal(before[name], tensor) for name, tensor in method.state_dict().items())
-    full = PretrainConfig(**SMALL, precision="fp32")
+    full = make_config(**SMALL, precision="fp32")
     per_image = (saved_bytes(method, full, 4) - saved_bytes(method, full, 2)) / 2
     assert 0.45 < (four - two) / 2 / per_image < 0.75  # bf16, with the pooling's indices and the norms' sums wider
 
 
 MEASURE = """
 import re, torch
-from pretrain.training.config import PretrainConfig
-from pretrain.methods.registry import make_method
+from pretrain.methods.registry import make_config, make_method
 from pretrain.training.optimisers import make_optimiser
 from pretrain.training.step import Step
 from pretrain.cost.plan import _step_seconds, estimate_memory
 
 def config(batch):
-    return PretrainConfig(epochs=1, arch="resnet18", image_size=64, batch_size=batch, precision="fp32",
+    return make_config(epochs=1, arch="resnet18", image_size=64, batch_size=batch, precision="fp32",
                           projector_width=256, projector_hidden=256, predictor_hidden=64)
 
 torch.set_num_threads(1)
 method = make_method(config(8)).to(memory_format=torch.channels_last)
-optimiser, cpu = make_optimiser(config(8), method), torch.device("cpu")
+optimiser, cpu = make_optimiser(config(8), method.parameter_groups()), torch.device("cpu")
 step = Step(method, method, "fp32", cpu, torch.amp.GradScaler("cpu", enabled=False))
 peaks = []
 for batch in (8, 56):
@@ -127,11 +125,11 @@ def test_estimated_memory_is_what_a_real_step_takes():
 
 
 def test_hours_and_iterations_at_a_given_speed(folder):
-    config = PretrainConfig(**SMALL, images_per_second=16.0)
+    config = make_config(**SMALL, images_per_second=16.0)
     text = make_plan(config, list_images(folder), CPU, folder / "out")
     assert "iterations    40 = 20 epochs x 2; warm-up 2 epochs = 4" in text
     assert "images        20; 4 of them left over in each epoch" in text
-    assert "learning rate 0.5 x 8 / 256 = 0.015625 at its peak" in text
+    assert "learning rate 0.5 x 8/256 = 0.015625 at its peak" in text
     # 16 images an epoch at 16 images/s: one second an epoch
     assert "hours         20 epochs 0.00556, 100 epochs 0.0278, 400 epochs 0.111, 800 epochs 0.222" in text
     assert "arch: resnet18\n" in text
@@ -139,7 +137,7 @@ def test_hours_and_iterations_at_a_given_speed(folder):
 
 
 def test_measured_speeds_are_those_of_the_two_parts(folder):
-    config = PretrainConfig(**SMALL)
+    config = make_config(**SMALL)
     method = make_method(config)
     before = {name: parameter.clone() for name, parameter in method.named_parameters()}
     speed, batch = measure_network(method, config, CPU, seconds=600.0)
@@ -156,6 +154,6 @@ def test_measured_speeds_are_those_of_the_two_parts(folder):
 
 
 def test_fewer_images_than_a_batch(folder):
-    config = PretrainConfig(**{**SMALL, "batch_size": 21}, images_per_second=1.0)
+    config = make_config(**{**SMALL, "batch_size": 21}, images_per_second=1.0)
     with pytest.raises(UserError, match="more than the 20 images"):
         make_plan(config, list_images(folder), CPU, folder / "out")

@@ -121,7 +121,7 @@ def test_the_command_writes_table_and_figure(checkpoint, tmp_path, capsys):
     [
         (["--mus=0"], "--mus must hold one or more numbers above 0"),
         (["--orders=0"], "--orders is 0; it must be 1 or more"),
-        (["--gamma=-1"], "--gamma is -1.0; it must be a number >= 0"),
+        (["--gamma=-1"], "--gamma is -1; it must be a number of 0 or more"),
         (["--data=photos"], "--data has no effect without --weights"),
         (["--kernel=cubic"], "--kernel has no value 'cubic'"),
     ],

@@ -120,7 +120,7 @@ def test_settings_reach_the_closed_form():
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        (["--gammas=-1"], "--gamma is -1.0; it must be a number >= 0"),
+        (["--gammas=-1"], "--gamma is -1; it must be a number of 0 or more"),
         (["--logarithm=exakt"], "--logarithm has no value 'exakt'; did you mean 'exact'?"),
         (["--mu=0"], "--logarithm exact with --mu 0"),
         (["--steps=-1"], "--steps is -1; it must be 0 or more"),

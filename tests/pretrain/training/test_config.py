@@ -1,116 +1,178 @@
-"""The command line of pre-training: defaults, recipes, every flag, and what is refused with which words."""
+"""The command line of pre-training: recipes as defaults, every flag of every method, and what is refused."""
 
 import dataclasses
+import subprocess
+import sys
+import typing
 
 import pytest
 import yaml
 
 from benchmark.core.errors import UserError
 from benchmark.core.folder import ROOT
-from benchmark.core.options import flag_of, load_yaml, to_dict, to_yaml
-from pretrain.methods.registry import make_method
+from benchmark.core.options import flag_of, load_yaml, own_options, to_dict, to_yaml
+from benchmark.core.value_types import option_types
+from pretrain.images.options import ViewOptions
+from pretrain.images.recipe import PUBLISHED
+from pretrain.methods.registry import make_config, method_class, method_names
 from pretrain.run import resolve
 from pretrain.training.config import NOT_IDENTITY, PretrainConfig
+from pretrain.training.recipe import NOT_RECIPE, differences
+from tests.pretrain.runs import environment
 
 RECIPES = ROOT / "pretrain" / "recipes"
 IMAGENET = RECIPES / "kernel_ssl_imagenet.yaml"
 WITH_DATA = ["--data", "photos"]
+METHODS = method_names()
 
-# One other valid value of every option, with what has to be given beside it.
-OTHER = {
-    "epochs": "800",
-    "warmup_epochs": "3",
-    "lr": "0.1",
-    "ema": "0.99",
-    "data": "elsewhere",
-    "images": "100",
-    "image_size": "96",
-    "batch_size": "512",
-    "micro_batch": "64",
-    "views": "reference",
-    "workers": "3",
-    "arch": "resnet18",
-    "projector_width": "128",
-    "projector_hidden": "64",
-    "predictor_hidden": "32",
-    "mu": "0.5",
-    "lam": "0.5",
-    "gamma": "0.1",
-    "taylor_order": "6",
-    "logarithm": "exact",
-    "uniformity": "none",
-    "alignment": "hsic",
-    "hsic_weight": "0.003",
-    "kernel": "laplace",
-    "optimizer": "lars",
-    "weight_decay": "1e-4",
-    "device": "cpu",
-    "precision": "fp16",
-    "seed": "7",
-    "output": "there",
-    "records": "others",
-    "keep_every": "50",
-    "checkpoint_minutes": "30",
-    "log_every": "1",
-    "images_per_second": "1000",
-}
-WITH_COMPANY = {
+# One other valid value of options whose next value cannot be guessed, with what has to be given beside it.
+COMPANY = {
+    "data": ["--data=elsewhere"],
+    "output": ["--output=there"],
+    "records": ["--records=there"],
+    "keep_epochs": ["--keep-epochs=1,2"],
+    "method": ["--method=simclr"],
+    "lr_drops": ["--lr-schedule=steps", "--lr-drops=0.25,0.5"],
+    "lr_schedule": ["--lr-schedule=steps"],
+    "crop_scale": ["--crop-scale=0.1,0.9"],
+    "blur_p": ["--blur-p=0.3,0.4"],
+    "solarize_p": ["--solarize-p=0.3,0.4"],
+    "jitter": ["--jitter=0.1,0.2,0.3,0.4"],
+    "pixel_mean": ["--pixel-mean=0.1,0.2,0.3"],
+    "pixel_std": ["--pixel-std=0.1,0.2,0.3"],
+    "images": ["--images=100"],
+    "micro_batch": ["--micro-batch=64"],
+    "warmup_epochs": ["--warmup-epochs=3"],
+    "images_per_second": ["--images-per-second=1000"],
+    "arch": ["--arch=resnet18"],
+    "device": ["--device=cpu"],
+    "logarithm": ["--logarithm=exact"],
+    "uniformity": ["--uniformity=none"],
+    "alignment": ["--alignment=hsic"],
+    "kernel": ["--kernel=laplace"],
     "bandwidth": ["--kernel=rbf", "--bandwidth=0.7"],
     "degree": ["--kernel=polynomial", "--degree=3"],
-    "keep_epochs": ["--keep-epochs=100,400"],
-    "trace_term": ["--trace-term"],
-    "resume": ["--no-resume"],
-    "dry_run": ["--dry-run"],
 }
-ONLY_ONE_VALUE = {"method"}
-LOSS = ["mu", "lam", "gamma", "taylor_order", "logarithm", "uniformity", "alignment", "trace_term", "hsic_weight"]
-LOSS += ["kernel", "bandwidth", "degree"]
 
 
-def arguments_for(name):
-    return WITH_COMPANY.get(name) or [f"--{name.replace('_', '-')}={OTHER[name]}"]
+def options_of(method):
+    """Return the fields of all options of a method's run, with their types, by name."""
+    found = {}
+    for kind in (PretrainConfig, ViewOptions, method_class(method).Options):
+        types = option_types(kind)
+        found |= {name: (field, types[name]) for name, field in own_options(kind).items()}
+    return found
 
 
-@pytest.mark.parametrize("field", dataclasses.fields(PretrainConfig), ids=lambda field: field.name)
-def test_every_flag_changes_its_setting_and_the_identity_if_it_changes_the_result(field):
-    if field.name in ONLY_ONE_VALUE:
-        assert len(field.metadata["choices"]) == 1
+def arguments_for(name, field, kind, now):
+    """Return flags that give an option another value than it has now."""
+    flag = flag_of(name)
+    if name in COMPANY and not (name.endswith("_p") and len(now) == 1):
+        return COMPANY[name]
+    if isinstance(now, bool):
+        return [f"--no-{flag[2:]}" if now else flag]
+    choices = [value for value in typing.get_args(kind) if isinstance(value, str)]
+    if choices:
+        return [f"{flag}={next(choice for choice in choices if choice != now)}"]
+    if isinstance(now, int):
+        return [f"{flag}={now + 1}"]
+    if isinstance(now, list):
+        return [f"{flag}=0.5"]
+    return [f"{flag}={0.5 if now != 0.5 else 0.25}"]
+
+
+def own_or_common():
+    """Return (method, option): everything for Kernel-SSL, and for the others what is their own."""
+    for method in METHODS:
+        names = options_of("kernel_ssl") if method == "kernel_ssl" else own_options(method_class(method).Options)
+        yield from ((method, name) for name in names)
+
+
+@pytest.mark.parametrize(("method", "name"), list(own_or_common()))
+def test_every_flag_changes_its_setting_and_the_identity_if_it_changes_the_result(method, name):
+    start = [f"--method={method}", *WITH_DATA]
+    before = resolve(start)
+    field, kind = options_of(method)[name]
+    arguments = arguments_for(name, field, kind, to_dict(before)[name])
+    after = resolve([*(word for word in start if name != "method" or "method" not in word), *arguments])
+    if name == "method":
+        assert after.method == "simclr"
         return
-    before = resolve(["--data=photos"])
-    arguments = arguments_for(field.name)
-    after = resolve(["--data=photos", *arguments] if field.name != "data" else arguments)
-    changed = {name for name, value in to_dict(after).items() if value != to_dict(before)[name]}
+    changed = {key for key, value in to_dict(after).items() if value != to_dict(before)[key]}
     given = {word.removeprefix("--").removeprefix("no-").partition("=")[0].replace("-", "_") for word in arguments}
-    assert changed == given
-    assert (after.identity(10) != before.identity(10)) == (field.name not in NOT_IDENTITY)
+    assert name in changed <= given
+    assert (after.identity(10) != before.identity(10)) == (name not in NOT_IDENTITY)
 
 
-@pytest.mark.parametrize("name", LOSS)
-def test_every_loss_flag_reaches_the_method(name):
-    before = make_method(resolve(WITH_DATA)).options
-    after = make_method(resolve([*WITH_DATA, *arguments_for(name)])).options
-    assert getattr(after, name) != getattr(before, name)
-    assert getattr(after, name) == getattr(resolve([*WITH_DATA, *arguments_for(name)]), name)
+@pytest.mark.parametrize("method", METHODS)
+def test_the_imagenet_recipe_says_everything_and_is_the_default(method):
+    path = RECIPES / f"{method}_imagenet.yaml"
+    content = load_yaml(path)
+    says = set(content) | {name for values in content.get("by_epochs", {}).values() for name in values}
+    free = NOT_RECIPE | {"lr_drops", "lr_final", "trace_term", "hsic_weight", "kernel", "bandwidth", "degree"}
+    assert set(options_of(method)) - free <= says
+    config = resolve([f"--method={method}", *WITH_DATA])
+    assert config.epochs == content["epochs"]
+    assert resolve([*WITH_DATA, f"--config={path}"]) == dataclasses.replace(config, warmup_epochs=config.warmup)
+    assert differences(config) == {}
+    assert config.augmentation.recipes() == PUBLISHED.get(method, config.augmentation.recipes())
+    text = path.read_text()
+    assert "precision:" in text
+    assert "views: reference" in text
+    assert "--precision bf16 --views fast" in text
 
 
-def test_the_defaults_are_the_papers_recipe():
-    config = resolve(WITH_DATA)
-    assert (config.epochs, config.batch_size, config.image_size, config.arch) == (400, 1024, 224, "resnet50")
-    assert (config.projector_width, config.projector_hidden, config.predictor_hidden) == (2048, 2048, 512)
-    assert (config.lr, config.scaled_lr, config.warmup, config.ema) == (0.5, 2.0, 10.0, 0.996)
-    assert (config.optimizer, config.weight_decay, config.method) == ("sgd", 1e-5, "kernel_ssl")
-    assert (config.mu, config.lam, config.gamma, config.taylor_order, config.logarithm) == (1, 1, 1, 4, "taylor")
-    assert (config.uniformity, config.alignment, config.kernel, config.trace_term) == ("mce", "mce", "linear", False)
+# From the released code: peak learning rate in use, decay, batch, optimiser, warm-up epochs, zero-initialised norms.
+RELEASED = {
+    "kernel_ssl": (2.0, 1e-5, 1024, "sgd", 10, True),
+    "simclr": (4.8, 1e-6, 4096, "lars_classic", 10, True),
+    "moco_v1": (0.03, 1e-4, 256, "sgd", 0, False),
+    "moco_v2": (0.03, 1e-4, 256, "sgd", 0, False),
+    "byol": (3.2, 1.5e-6, 4096, "lars", 10, True),
+    "swav": (4.8, 1e-6, 4096, "larc", 10, False),
+    "simsiam": (0.1, 1e-4, 512, "sgd", 0, True),
+    "barlow_twins": (1.6, 1e-6, 2048, "lars", 10, True),
+    "vicreg": (1.6, 1e-6, 2048, "lars", 10, True),
+    "mec": (2.0, 1e-5, 1024, "sgd", 10, True),
+    "supervised": (0.1, 1e-4, 256, "sgd", 0, False),
+}
 
 
-def test_the_imagenet_recipe_is_complete_and_equals_the_defaults():
-    recipe = resolve([*WITH_DATA, f"--config={IMAGENET}"])
-    assert dataclasses.replace(recipe, warmup_epochs=None) == resolve(WITH_DATA)
-    assert recipe.warmup_epochs == 10
-    left_out = {field.name for field in dataclasses.fields(PretrainConfig)} - set(load_yaml(IMAGENET))
-    run = {f.name for f in dataclasses.fields(PretrainConfig) if f.metadata["group"] in ("Run", "Data")}
-    of_other_losses = {"trace_term", "hsic_weight", "kernel", "bandwidth", "degree"}
-    assert left_out <= run | of_other_losses | {"epochs"}
+@pytest.mark.parametrize("method", RELEASED)
+def test_the_defaults_are_the_released_values(method):
+    c = resolve([f"--method={method}", *WITH_DATA])
+    found = (c.scaled_lr, c.weight_decay, c.batch_size, c.optimizer, c.warmup, c.zero_init)
+    assert found[:2] == pytest.approx(RELEASED[method][:2])
+    assert found[2:] == RELEASED[method][2:]
+
+
+@pytest.mark.parametrize(
+    ("epochs", "lr", "ema", "decay"),
+    [(40, 0.45, 0.97, 1e-6), (100, 0.45, 0.99, 1e-6), (300, 0.3, 0.99, 1e-6), (1000, 0.2, 0.996, 1.5e-6),
+     (400, 0.3, 0.99, 1e-6), (800, 0.2, 0.996, 1.5e-6)],
+)  # fmt: skip
+def test_byol_takes_the_preset_of_its_length(epochs, lr, ema, decay):
+    recipe = f"--config={RECIPES / 'byol_imagenet.yaml'}"
+    for arguments in (["--method=byol"], [recipe]):
+        config = resolve([*WITH_DATA, *arguments, f"--epochs={epochs}"])
+        assert (config.lr, config.options.ema, config.weight_decay) == (lr, ema, decay)
+        assert differences(config) == {}
+    assert resolve([*WITH_DATA, recipe, f"--epochs={epochs}", "--lr=7"]).lr == 7
+
+
+def test_vicreg_takes_the_learning_rate_of_its_length():
+    lrs = [resolve([*WITH_DATA, "--method=vicreg", f"--epochs={epochs}"]).lr for epochs in (100, 1000)]
+    assert lrs == [0.3, 0.2]
+
+
+def test_what_differs_from_the_released_run_is_found_by_comparing():
+    config = resolve([*WITH_DATA, "--precision=bf16", "--views=fast", "--gamma=0.1", "--seed=3", "--epochs=800"])
+    assert differences(config) == {
+        "precision": {"released": "fp32", "here": "bf16"},
+        "views": {"released": "reference", "here": "fast"},
+        "gamma": {"released": 1.0, "here": 0.1},
+    }
+    assert differences(resolve([*WITH_DATA, "--kernel=rbf"])) == {"kernel": {"released": "linear", "here": "rbf"}}
 
 
 def test_400_and_800_epochs_differ_in_epochs_alone():
@@ -118,32 +180,31 @@ def test_400_and_800_epochs_differ_in_epochs_alone():
     assert {name for name in short if short[name] != long[name]} == {"epochs"}
 
 
-def test_without_data_the_embedded_recipe_holds_and_flags_win():
-    recipe = load_yaml(RECIPES / "embedded.yaml")
-    config = resolve([])
-    assert {name: value for name, value in to_dict(config).items() if name in recipe} == recipe
-    assert (config.image_size, config.batch_size, config.projector_width) == (48, 64, 512)
-    assert config.scaled_lr == 0.25
-    assert config.warmup == config.epochs / 10
-    changed = resolve(["--image-size=32", "--epochs=7"])
-    assert changed == dataclasses.replace(config, image_size=32, epochs=7)
-    # With --data not a single setting comes from the embedded recipe.
-    assert resolve(WITH_DATA) == PretrainConfig(data="photos")
+@pytest.mark.parametrize("method", METHODS)
+def test_without_data_the_embedded_recipe_holds_over_the_other_and_flags_win(method):
+    own, all_others = load_yaml(RECIPES / f"{method}_embedded.yaml"), to_dict(resolve([f"--method={method}"]))
+    assert {name: value for name, value in all_others.items() if name in own} == own
+    released = to_dict(resolve([f"--method={method}", *WITH_DATA]))
+    assert {n for n, v in all_others.items() if v != released[n]} <= {*own, "data"}
+    assert (all_others["image_size"], all_others["batch_size"]) == (48, 64)
+    changed = resolve([f"--method={method}", "--image-size=32"])
+    assert changed == dataclasses.replace(resolve([f"--method={method}"]), image_size=32)
 
 
 def test_a_written_config_read_back_is_the_same_config(tmp_path):
-    for arguments in ([], ["--batch-size=32", "--keep-epochs=1,2"], [*WITH_DATA, "--lr=0.3", "--gamma=0"]):
+    for arguments in ([], ["--method=byol", "--keep-epochs=1,2"], [*WITH_DATA, "--lr=0.3", "--method=supervised"]):
         config = resolve(arguments)
         (tmp_path / "config.yaml").write_text(to_yaml(config))
         again = resolve([f"--config={tmp_path / 'config.yaml'}"])
         assert again == config
-        assert again.scaled_lr == config.scaled_lr == config.lr * config.batch_size / 256
+        assert again.scaled_lr == config.scaled_lr
+        assert make_config(**to_dict(config)) == config
 
 
 def test_flags_win_over_the_file_and_the_file_over_the_recipe(tmp_path):
     (tmp_path / "mine.yaml").write_text(yaml.safe_dump({"image_size": 64, "epochs": 3, "gamma": 0.1}))
     config = resolve([f"--config={tmp_path / 'mine.yaml'}", "--epochs=5"])
-    assert (config.image_size, config.epochs, config.gamma, config.batch_size) == (64, 5, 0.1, 64)
+    assert (config.image_size, config.epochs, config.options.gamma, config.batch_size) == (64, 5, 0.1, 64)
 
 
 def test_a_short_run_warms_up_for_a_tenth():
@@ -156,17 +217,21 @@ def test_a_short_run_warms_up_for_a_tenth():
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["--batch-size=1"], ["--batch-size is 1", "at least 2"]),
+        (["--batch-size=1"], ["--batch-size is 1", "2 or more"]),
         (["--epochs=5", "--warmup-epochs=10"], ["--warmup-epochs 10", "--epochs 5", "shorter warm-up"]),
         ([f"--config={IMAGENET}", "--epochs=10"], ["--warmup-epochs 10", "--epochs 10"]),
         (["--epochs=0"], ["--epochs is 0", "above 0"]),
         (["--epochs=many"], ["--epochs is 'many'", "a whole number"]),
         (["--lr=-1"], ["--lr is -1", "above 0"]),
         (["--lr=.nan"], ["--lr is nan"]),
-        (["--lr=1e41"], ["--lr is 1e+41", "more than float32 holds"]),
+        (["--lr=1e39"], ["--lr is 1e+39", "at most 3.4e+38"]),
+        (["--lr=3e38"], ["--lr is 3e+38", "more than float32 holds"]),
+        (["--workers=1000000000000"], ["--workers is 1000000000000", "between 0 and 1024"]),
+        (["--taylor-order=1000000000000"], ["--taylor-order is 1000000000000", "between 1 and 100"]),
+        (["--data="], ["--data cannot be ''", "empty"]),
         (["--ema=1.5"], ["--ema is 1.5", "between 0 and 1"]),
         (["--image-size=0"], ["--image-size is 0"]),
-        (["--workers=-1"], ["--workers is -1", "0 or more"]),
+        (["--workers=-1"], ["--workers is -1"]),
         (["--seed=-3"], ["--seed is -3"]),
         (["--micro-batch=0"], ["--micro-batch is 0"]),
         (["--keep-epochs=100,500"], ["--keep-epochs names 500", "1 to 400"]),
@@ -181,6 +246,13 @@ def test_a_short_run_warms_up_for_a_tenth():
         (["--uniformity=none", "--alignment=none"], ["leaves no loss"]),
         (["--bandwidth=1"], ["--bandwidth has no effect with --kernel linear"]),
         (["--batchsize=8"], ["there is no option --batchsize", "did you mean '--batch-size'"]),
+        (["--temperature=1"], ["--temperature belongs to --method", "simclr", "not to kernel_ssl"]),
+        (["--method=swav", "--mu=1"], ["--mu belongs to --method kernel_ssl, not to swav"]),
+        (["--method=simclr", "--temperatur=1"], ["there is no option --temperatur", "'--temperature'"]),
+        (["--lr-drops=0.5"], ["--lr-drops has no effect with --lr-schedule cosine"]),
+        (["--crop-scale=0.9,0.1"], ["--crop-scale 0.9,0.1 ends before it begins"]),
+        (["--pixel-std=0,1,1"], ["--pixel-std holds a 0"]),
+        (["--blur-p=1,0,1"], ["--blur-p names 3 views and --solarize-p 2"]),
     ],
     ids=lambda value: " ".join(value) if value and str(value[0]).startswith("--") else "",
 )
@@ -192,11 +264,22 @@ def test_refused_in_one_sentence(arguments, words):
     assert "\n" not in text
 
 
-def test_help_names_a_group_and_a_default_for_every_flag(capsys):
+def test_help_alone_names_the_methods_and_imports_no_torch():
+    code = "import sys; sys.modules['torch'] = None\nfrom pretrain.run import resolve\nresolve(['--help'])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment(), timeout=60)
+    assert done.returncode == 0, done.stderr
+    assert all(method in done.stdout for method in METHODS)
+    assert "--projector-width" not in done.stdout
+    assert all(flag_of(name) in done.stdout for name in own_options(PretrainConfig))
+
+
+@pytest.mark.parametrize("method", ["kernel_ssl", "barlow_twins"])
+def test_help_of_a_method_names_a_group_and_a_default_for_every_flag(capsys, method):
     with pytest.raises(SystemExit) as left:
-        resolve(["--help"])
+        resolve(["--help", f"--method={method}"])
     assert left.value.code == 0
     text = capsys.readouterr().out
-    for field in dataclasses.fields(PretrainConfig):
-        assert flag_of(field) in text
+    for name, (field, _) in options_of(method).items():
+        assert flag_of(name) in text
         assert f"{field.metadata['group']}:" in text
+    assert ("--lambd" in text) == (method == "barlow_twins")

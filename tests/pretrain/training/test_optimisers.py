@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch import nn
 
+from pretrain.methods.base import ParameterGroup
 from pretrain.training.optimisers import LARC, LARS, make_optimiser
 from tests.pretrain.losses.vectors import read, tensor
 from tests.pretrain.runs import config, method
@@ -133,7 +134,7 @@ def small_online():
 
 def test_lars_neither_decays_nor_adapts_biases_and_batch_norm():
     online = small_online()
-    optimiser = make_optimiser(config(optimizer="lars", weight_decay=0.5, lr=256 / 8), online)
+    optimiser = make_optimiser(config(optimizer="lars", weight_decay=0.5, lr=256 / 8), online.parameter_groups())
     before = {name: p.detach().clone() for name, p in online.named_parameters()}
     for p in online.parameters():
         p.grad = torch.full_like(p, 0.01)
@@ -153,7 +154,7 @@ def test_lars_neither_decays_nor_adapts_biases_and_batch_norm():
 
 def test_sgd_is_momentum_09_with_decay_on_everything_trainable():
     online = small_online()
-    optimiser = make_optimiser(config(weight_decay=1e-5), online)
+    optimiser = make_optimiser(config(weight_decay=1e-5), online.parameter_groups())
     assert type(optimiser) is torch.optim.SGD
     (group,) = optimiser.param_groups
     assert (group["momentum"], group["weight_decay"], group["nesterov"]) == (0.9, 1e-5, False)
@@ -166,16 +167,16 @@ def test_sgd_is_momentum_09_with_decay_on_everything_trainable():
     assert all(p is not frozen for p in group["params"])
 
 
-@pytest.mark.parametrize("name", ["sgd", "lars"])
+@pytest.mark.parametrize("name", ["sgd", "lars", "lars_classic", "larc"])
 def test_a_restored_optimiser_continues_alike(name):
     def train(steps, interrupted):
         torch.manual_seed(0)
         module = nn.Sequential(nn.Linear(3, 4), nn.Linear(4, 2))
-        optimiser = make_optimiser(config(optimizer=name), module)
+        optimiser = make_optimiser(config(optimizer=name), [ParameterGroup(list(module.parameters()))])
         for step in range(steps):
             if step == interrupted:
                 state = optimiser.state_dict()
-                optimiser = make_optimiser(config(optimizer=name), module)
+                optimiser = make_optimiser(config(optimizer=name), [ParameterGroup(list(module.parameters()))])
                 optimiser.load_state_dict(state)
             for p, gradient in zip(module.parameters(), quadratic_gradients(module.parameters(), step), strict=True):
                 p.grad = gradient

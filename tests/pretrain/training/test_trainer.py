@@ -132,7 +132,7 @@ def test_a_bad_step_is_not_taken(paths, terms, what, precision):
     trainer.method.loss = terms
     with pytest.raises(Diverged, match=f"the {what} is not finite at iteration 2 ") as stopped:
         steps(trainer, 1)
-    assert (stopped.value.iteration, stopped.value.lr) == (2, trainer.lr_schedule(1))
+    assert (stopped.value.iteration, stopped.value.lr) == (2, trainer.lr_schedules[0](1))
     assert all(torch.equal(p, before[name]) for name, p in trainer.method.named_parameters())
 
 

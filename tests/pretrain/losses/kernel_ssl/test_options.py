@@ -49,7 +49,7 @@ REFUSED = [
     ({"alignment": "none", "gamma": 0.5}, "--gamma has no effect with --alignment none"),
     ({"lam": 0}, "--lam 0 switches uniformity off; say --uniformity none"),
     ({"lam": 0, "trace_term": True}, "--lam 0 switches uniformity off; say --uniformity none"),
-    ({"taylor_order": 0}, "--taylor-order is 0; the series begins at order 1"),
+    ({"taylor_order": 0}, "--taylor-order is 0; it must be a whole number between 1 and 100"),
     ({"taylor_order": 6, "logarithm": "exact"}, "--taylor-order has no effect with --logarithm exact"),
     ({"mu": 0, "logarithm": "exact"}, "--logarithm exact with --mu 0 takes the logarithm of zero"),
     *[
@@ -63,12 +63,12 @@ REFUSED = [
     ({"uniformity": "none", "alignment": "trace", "trace_term": True}, "--trace-term belongs to matrix cross-entropy"),
     ({"bandwidth": 1.0}, "--bandwidth has no effect with --kernel linear; it belongs to rbf and laplace"),
     ({"bandwidth": 1.0, "kernel": "polynomial"}, "--bandwidth has no effect with --kernel polynomial"),
-    ({"bandwidth": 0.0, "kernel": "rbf"}, "--bandwidth is 0.0; it must be above 0"),
-    ({"bandwidth": float("nan"), "kernel": "rbf"}, "--bandwidth is nan; it must be above 0"),
+    ({"bandwidth": 0.0, "kernel": "rbf"}, "--bandwidth is 0; it must be a number above 0"),
+    ({"bandwidth": float("nan"), "kernel": "rbf"}, "--bandwidth is nan; it must be a number above 0"),
     ({"degree": 3, "kernel": "rbf"}, "--degree has no effect with --kernel rbf; it belongs to polynomial"),
-    ({"degree": 0, "kernel": "polynomial"}, "--degree is 0; it must be 1 or more"),
+    ({"degree": 0, "kernel": "polynomial"}, "--degree is 0; it must be a whole number between 1 and 100"),
     *[
-        ({name: value}, f"--{name.replace('_', '-')} is {value}; it must be a number >= 0")
+        ({name: value}, f"--{name.replace('_', '-')} is {value:g}; it must be a number of 0 or more")
         for name in ("mu", "lam", "gamma", "hsic_weight")
         for value in (-0.1, float("nan"), float("inf"))
     ],

@@ -1,0 +1,78 @@
+"""BYOL (arXiv 2006.07733; code google-deepmind/deepmind-research byol at f5de0ede): predict the momentum branch.
+
+The released code also trains a classifier on features without gradient, to watch the training; it does not touch the
+encoder and is left out.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from benchmark.core.options import option
+from benchmark.core.value_types import UnitInterval
+from pretrain.losses import byol_loss
+from pretrain.methods.base import Encoded, LossResult, Method, Progress, Width
+from pretrain.networks.heads import hidden
+from pretrain.networks.momentum import follow, momentum_copy
+from pretrain.training.config import MethodOptions
+from pretrain.training.schedules import ema_momentum
+
+
+@dataclass(frozen=True)
+class BYOLOptions(MethodOptions):
+    """Options of the heads and of the momentum branch."""
+
+    projector_width: Width = option(256, "outputs of projector and predictor", group="Method")
+    projector_hidden: Width = option(4096, "hidden units of projector and predictor", group="Method")
+    ema: UnitInterval = option(
+        0.996, "momentum of the momentum branch at the start; cosine to 1 (depends on the length)", group="Method"
+    )
+
+
+class BYOL(Method):
+    """The prediction of each view is drawn to the momentum projection of the other."""
+
+    Options = BYOLOptions
+    options: BYOLOptions
+
+    def build(self, features: int) -> None:
+        """Draw projector and predictor, Linear BN ReLU Linear (networks.py:40-45); copy to the momentum branch."""
+        width, units = self.options.projector_width, self.options.projector_hidden
+        self.projector = nn.Sequential(*hidden(features, units, bias=True), nn.Linear(units, width, bias=False))
+        self.predictor = nn.Sequential(*hidden(width, units, bias=True), nn.Linear(units, width, bias=False))
+        self.momentum_encoder = momentum_copy(self.encoder)
+        self.momentum_projector = momentum_copy(self.projector)
+        self.momentum = self.options.ema
+
+    def encode(self, views: Sequence[Tensor]) -> Encoded:
+        """Return the predictions of both views, (B, width) each."""
+        features = self.encoder(views[0])
+        projection = self.projector(features)
+        rows = (self.predictor(projection), self.predictor(self.projector(self.encoder(views[1]))))
+        return Encoded(rows, features.detach(), projection.detach())
+
+    @torch.no_grad()
+    def target(self, views: Sequence[Tensor]) -> tuple[Tensor, ...]:
+        """Return the momentum projections of both views, (B, width) each."""
+        return tuple(self.momentum_projector(self.momentum_encoder(view)) for view in views)
+
+    def loss(
+        self,
+        rows: Sequence[Tensor],
+        targets: Sequence[Tensor],
+        labels: Tensor | None = None,
+        details: bool = False,
+    ) -> LossResult:
+        """Return the squared distances of unit vectors, summed over both directions (0 to 8)."""
+        return LossResult(byol_loss(*rows, *targets), {"ema": self.momentum})
+
+    def before_step(self, progress: Progress) -> None:
+        """Set the momentum: cosine from ``ema`` to 1 over the run (schedules.py:20-24)."""
+        self.momentum = ema_momentum(self.options.ema)(progress.fraction)
+
+    def after_step(self, progress: Progress, rows: Sequence[Tensor], targets: Sequence[Tensor]) -> None:
+        """Let the momentum branch follow, after the optimiser (byol_experiment.py:227-236)."""
+        pairs = [(self.momentum_encoder, self.encoder), (self.momentum_projector, self.projector)]
+        follow(pairs, self.momentum)

@@ -1,0 +1,119 @@
+"""MoCo v2 (arXiv 2003.04297; code facebookresearch/moco at 7397dfe1): queries against a queue of momentum keys.
+
+Batch norm is per process. Keys would betray themselves by the statistics of their batch, so with several processes the
+images are dealt out anew before the momentum branch sees them, and the keys are put back in order (builder.py:81-126).
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from benchmark.core.errors import UserError
+from benchmark.core.options import option
+from benchmark.core.value_types import Count, UnitInterval
+from pretrain.engine.processes import gather_with_gradient, rank, world_size
+from pretrain.losses import moco_enqueue, moco_v2_loss
+from pretrain.methods.base import Encoded, LossResult, Method, Progress, Temperature, Width
+from pretrain.networks.momentum import follow, momentum_copy
+from pretrain.training.config import MethodOptions, PretrainConfig
+
+if TYPE_CHECKING:
+    from pretrain.images.loading import PathList
+
+
+@dataclass(frozen=True)
+class MoCoV2Options(MethodOptions):
+    """Options of the head, of the queue and of the momentum branch."""
+
+    temperature: Temperature = option(0.2, "of the similarities", group="Method")
+    queue_size: Count = option(65536, "keys in the queue; the batch must divide it", group="Method")
+    ema: UnitInterval = option(0.999, "momentum of the momentum branch, constant", group="Method")
+    projector_width: Width = option(128, "outputs of the projector", group="Method")
+
+
+class MoCoV2(Method):
+    """InfoNCE: the key of the same image against all keys in the queue. View 1 gives queries, view 2 keys."""
+
+    Options = MoCoV2Options
+    options: MoCoV2Options
+    synchronised_norms = False
+
+    def build(self, features: int) -> None:
+        """Draw the head; copy to the momentum branch; fill the queue with random unit columns (builder.py:50-53)."""
+        o = self.options
+        self.projector = self.head(features)
+        self.momentum_encoder = momentum_copy(self.encoder)
+        self.momentum_projector = momentum_copy(self.projector)
+        self.register_buffer("queue", F.normalize(torch.randn(o.projector_width, o.queue_size), dim=0))
+        self.register_buffer("queue_ptr", torch.zeros((), dtype=torch.long))
+        self.iteration = 0
+
+    def head(self, features: int) -> nn.Module:
+        """Return the projector: Linear ReLU Linear with biases, without batch norm (builder.py:37-41)."""
+        return nn.Sequential(
+            nn.Linear(features, features), nn.ReLU(inplace=True), nn.Linear(features, self.options.projector_width)
+        )
+
+    def encode(self, views: Sequence[Tensor]) -> Encoded:
+        """Return the queries, (B, width): projections of view 1, not yet normalised."""
+        features = self.encoder(views[0])
+        query = self.projector(features)
+        return Encoded((query,), features.detach(), query.detach())
+
+    @torch.no_grad()
+    def target(self, views: Sequence[Tensor]) -> tuple[Tensor, ...]:
+        """Return the keys, (B, width): momentum projections of view 2, computed on images dealt out anew."""
+        if world_size() == 1:
+            return (self._keys(views[1]),)
+        images = gather_with_gradient(views[1])
+        size, here = len(views[1]), rank()
+        order = torch.from_numpy(np.random.default_rng((self.config.seed, self.iteration, 13)).permutation(len(images)))
+        own = slice(here * size, (here + 1) * size)
+        shuffled = gather_with_gradient(self._keys(images[order[own].to(images.device)]))
+        keys = torch.empty_like(shuffled)
+        keys[order.to(keys.device)] = shuffled
+        return (keys[own],)
+
+    def _keys(self, images: Tensor) -> Tensor:
+        return self.momentum_projector(self.momentum_encoder(images))
+
+    def loss(
+        self,
+        rows: Sequence[Tensor],
+        targets: Sequence[Tensor],
+        labels: Tensor | None = None,
+        details: bool = False,
+    ) -> LossResult:
+        """Return InfoNCE against the queue as it was before this batch."""
+        return LossResult(moco_v2_loss(*rows, *targets, self.queue, temperature=self.options.temperature))
+
+    def before_step(self, progress: Progress) -> None:
+        """Let the momentum branch follow, before the keys are computed (builder.py:141-149)."""
+        self.iteration = progress.iteration
+        pairs = [(self.momentum_encoder, self.encoder), (self.momentum_projector, self.projector)]
+        follow(pairs, self.options.ema)
+
+    def after_step(self, progress: Progress, rows: Sequence[Tensor], targets: Sequence[Tensor]) -> None:
+        """Put this batch's keys in the place of the oldest."""
+        queue, place = moco_enqueue(self.queue, targets[0], int(self.queue_ptr))
+        self.queue.copy_(queue)
+        self.queue_ptr.fill_(place)
+
+    def loss_numbers(self, batch: int) -> int:
+        """Return the numbers of the similarities of queries and queue."""
+        return batch * self.options.queue_size
+
+    @classmethod
+    def check(cls, config: PretrainConfig, paths: "PathList") -> None:
+        """Raise ``UserError`` where the batch does not divide the queue."""
+        size = config.options.queue_size
+        if size % config.batch_size:
+            raise UserError(
+                f"--queue-size {size} is not a multiple of --batch-size {config.batch_size}; change either, so that "
+                "each batch of keys takes the place of a whole older one."
+            )

@@ -1,0 +1,58 @@
+"""VICReg (arXiv 2105.04906; code facebookresearch/vicreg at 4e12602f): variance, invariance, covariance."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from benchmark.core.options import option
+from benchmark.core.value_types import NonNegativeFloat
+from pretrain.losses import vicreg_loss
+from pretrain.methods.base import Encoded, LossResult, Method, Width
+from pretrain.networks.heads import deep_projector
+from pretrain.training.config import MethodOptions
+
+
+@dataclass(frozen=True)
+class VICRegOptions(MethodOptions):
+    """Options of the expander and of the loss."""
+
+    projector_width: Width = option(8192, "outputs and hidden units of the expander", group="Method")
+    sim_coeff: NonNegativeFloat = option(25.0, "weight of the invariance", group="Method")
+    std_coeff: NonNegativeFloat = option(
+        25.0, "weight of the variance, whose two views are averaged (12.5 in the paper's terms)", group="Method"
+    )
+    cov_coeff: NonNegativeFloat = option(1.0, "weight of the covariance", group="Method")
+
+
+class VICReg(Method):
+    """Views agree, every feature varies, and no two features vary together."""
+
+    Options = VICRegOptions
+    options: VICRegOptions
+
+    def build(self, features: int) -> None:
+        """Draw the expander, two hidden layers with biases and a last one without (main_vicreg.py:223-232)."""
+        width = self.options.projector_width
+        self.projector = deep_projector(features, width, width, bias=True)
+
+    def encode(self, views: Sequence[Tensor]) -> Encoded:
+        """Return the expanded features of both views, (B, width) each."""
+        features = self.encoder(views[0])
+        projection = self.projector(features)
+        return Encoded((projection, self.projector(self.encoder(views[1]))), features.detach(), projection.detach())
+
+    def loss(
+        self,
+        rows: Sequence[Tensor],
+        targets: Sequence[Tensor],
+        labels: Tensor | None = None,
+        details: bool = False,
+    ) -> LossResult:
+        """Return the weighted sum of the three terms."""
+        o = self.options
+        return LossResult(vicreg_loss(*rows, sim_coeff=o.sim_coeff, std_coeff=o.std_coeff, cov_coeff=o.cov_coeff))
+
+    def loss_numbers(self, batch: int) -> int:
+        """Return the numbers of a covariance matrix."""
+        return self.options.projector_width**2

@@ -1,0 +1,185 @@
+"""What holds for every method in the registry; a new one is tested by being there."""
+
+import pytest
+import torch
+from torch import nn
+
+from benchmark.core.options import own_options, to_dict
+from pretrain.cost.plan import make_plan
+from pretrain.engine.checkpoint import save_checkpoint
+from pretrain.images.listing import list_images
+from pretrain.images.options import ViewOptions
+from pretrain.methods.registry import method_class
+from pretrain.networks.encoder import untrained_backbone
+from pretrain.training.config import PretrainConfig
+from pretrain.training.step import Step
+from pretrain.training.trainer import PretrainTrainer
+from tests.pretrain.methods.small import METHODS, batch, loss_of, progress, small_config, small_method
+from tests.pretrain.runs import pictures
+from transfer.checkpoints.conversion import convert_checkpoint
+
+CPU = torch.device("cpu")
+every_method = pytest.mark.parametrize("name", METHODS)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """Pictures in two class folders."""
+    folder = tmp_path_factory.mktemp("methods")
+    for name in ("cats", "dogs"):
+        pictures(folder / name, 16)
+    return folder
+
+
+def stepper(method, micro_batch=None):
+    return Step(method, method, "fp32", CPU, torch.amp.GradScaler("cpu", enabled=False), micro_batch)
+
+
+@every_method
+def test_its_options_are_its_own_and_documented(name):
+    kind = method_class(name).Options
+    assert not set(own_options(kind)) & (set(own_options(PretrainConfig)) | set(own_options(ViewOptions)))
+    assert kind.__dataclass_params__.frozen
+    assert all(field.metadata["help"] for field in own_options(kind).values())
+    assert method_class(name).__doc__
+
+
+@every_method
+def test_a_few_steps_lower_the_loss_on_a_fixed_batch(name):
+    method = small_method(name)
+    views, labels = batch(method)
+    method.before_step(progress())
+    optimiser = torch.optim.SGD(method.trainable(), 0.02, momentum=0.9)
+    losses = []
+    for _ in range(10):
+        loss = loss_of(method, views, labels)
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+        losses.append(loss.item())
+    assert min(losses[-3:]) < losses[0] - 0.02 * abs(losses[0])
+
+
+@every_method
+def test_the_gradient_reaches_exactly_what_is_trained(name):
+    """Everything but the momentum branch and biases that a norm without offset stands for."""
+    method = small_method(name, zero_init=False)
+    views, labels = batch(method)
+    method.before_step(progress())
+    loss_of(method, views, labels).backward()
+    without = {key for key, p in method.named_parameters() if p.grad is None}
+    fixed = {key for key, _ in method.named_parameters() if key.startswith("momentum_")}
+    expected = {"simclr": {"projector.4.bias"}, "simsiam": {"projector.6.bias"}}
+    expected |= {"kernel_ssl": {"projector.6.bias"}, "mec": {"projector.6.bias"}}
+    assert without == fixed | expected.get(name, set())
+    for key, p in method.named_parameters():
+        assert p.grad is None or p.ndim == 1 or p.grad.norm() > 0, key
+    grouped = [p for group in method.parameter_groups() for p in group.parameters]
+    assert len(grouped) == len({id(p) for p in grouped})
+    assert {id(p) for p in grouped} == {id(p) for p in method.parameters() if p.grad is not None}
+
+
+@every_method
+def test_gradient_caching_equals_the_direct_gradient_in_eval_mode(name):
+    method = small_method(name, zero_init=False).double()
+    views, labels = batch(method)
+    views = [view.double() for view in views]
+    with torch.no_grad():  # running statistics of these views, by which batch norm in eval mode divides
+        for norm in method.modules():
+            if isinstance(norm, nn.modules.batchnorm._BatchNorm):
+                norm.momentum = 0.5
+        for _ in range(4):
+            method.encode(views)
+            method.target(views)
+    method.eval()
+    method.before_step(progress())
+    found = []
+    for micro_batch in (None, 2):
+        method.zero_grad(set_to_none=True)
+        result = stepper(method, micro_batch)(views, labels, True)
+        gradients = {key: p.grad.clone() for key, p in method.named_parameters() if p.grad is not None}
+        found.append((result, gradients))
+    (direct, expected), (cached, gradients) = found
+    assert cached.loss.item() == pytest.approx(direct.loss.item(), rel=1e-5)
+    assert gradients.keys() == expected.keys()
+    whole = torch.stack([value.norm() for value in expected.values()]).norm()
+    for key, value in expected.items():
+        assert (gradients[key] - value).norm() < 1e-5 * whole, key  # rows are float32 on their way to the loss
+    assert torch.equal(cached.features, direct.features) or (cached.features - direct.features).abs().max() < 1e-9
+    assert all(a.shape == b.shape for a, b in zip(cached.rows, direct.rows, strict=True))
+
+
+def started(name, paths, **changes):
+    trainer = PretrainTrainer(small_config(name, **changes), paths, CPU)
+    trainer.iter = trainer.start_iter = 0
+    trainer.before_train()
+    return trainer
+
+
+def steps(trainer, count):
+    for _ in range(count):
+        trainer.run_step()
+        trainer.iter += 1
+
+
+@every_method
+def test_state_restored_in_the_middle_goes_on_bit_by_bit(name, folder):
+    """Queues, prototypes, momentum branches, optimiser; the queue of SwAV begins to be used in between."""
+    paths = list_images(folder)
+    whole = started(name, paths)
+    before = {key: value.clone() for key, value in whole.method.state_dict().items()}
+    steps(whole, 5)
+    first = started(name, paths)
+    steps(first, 3)
+    first.iter -= 1  # hooks, which save, run after a step and before the count
+    second = PretrainTrainer(small_config(name), paths, CPU)
+    second.iter = second.start_iter = second.load_state(first.state())
+    second.before_train()
+    steps(second, 2)
+    after = second.method.state_dict()
+    for key, value in whole.method.state_dict().items():
+        assert torch.equal(value, after[key]), key
+    moved = [key for key, value in after.items() if not torch.equal(value, before[key])]
+    assert len(moved) > 0.9 * len(after)
+
+
+@every_method
+def test_it_starts_from_the_untrained_encoder_of_its_seed(name):
+    state = small_method(name, seed=6).encoder.state_dict()
+    untrained = untrained_backbone("resnet18", 6)
+    assert all(torch.equal(state[key], value) for key, value in untrained.items())
+
+
+@every_method
+def test_its_checkpoint_converts_to_265_tensors_of_each_branch(name, tmp_path):
+    config = small_config(name, arch="resnet50")
+    method = method_class(name)(config, 3)
+    with torch.no_grad():
+        for key, p in method.named_parameters():
+            p.add_(1.0 if key.startswith("momentum_") else 0.0)
+    content = {"model": method.state_dict(), "method": name, "epoch": 1, "total_epochs": 2, "iteration": 1}
+    content |= {"identity": {}, "config": to_dict(config), "optimizer": {}, "rng": torch.get_rng_state(), "hooks": {}}
+    save_checkpoint(tmp_path / "checkpoint.pth", {**content, "scaler": {}, "seconds": 0.0})
+    branches = {"online": "encoder"}
+    if hasattr(method, "momentum_encoder"):
+        branches["momentum"] = "momentum_encoder"
+    for branch, part in branches.items():
+        output = tmp_path / f"{branch}.pth"
+        convert_checkpoint(tmp_path / "checkpoint.pth", output, branch=branch)
+        converted = torch.load(output, weights_only=True)
+        assert len(converted["model"]) == 265
+        assert converted["source"]["method"] == name
+        assert torch.equal(converted["model"]["stem.conv1.weight"], getattr(method, part).conv1.weight)
+
+
+@every_method
+def test_a_dry_run_says_what_it_costs(name, folder):
+    config = small_config(name, images_per_second=8.0)
+    text = make_plan(config, list_images(folder), CPU, folder / "out")
+    for word in (f"method: {name}", "iterations    8 =", "parameters    encoder 11,176,512", "GFLOP / image", "memory"):
+        assert word in text, text
+    flops = float(text.split("GFLOP / image ")[1].split(" ")[0])
+    # ResNet-18 at 32 px: 0.037 GFLOP multiply-adds, counted twice, forward and twice that backward, per view.
+    views = method_class(name).views
+    branches = 3 * views + {"kernel_ssl": 2, "mec": 2, "byol": 2, "moco_v1": -2, "moco_v2": -2}.get(name, 0)
+    assert flops == pytest.approx(2 * 0.0372 * branches, rel=0.1)

@@ -1,0 +1,50 @@
+"""What test_two_processes.py runs in two gloo processes: ``torchrun two_processes.py FOLDER``.
+
+The gradients of one step of every method, of this process's part of a batch, with batch norm in eval mode and in
+training; in eval mode also with gradient caching.
+"""
+
+import sys
+from pathlib import Path
+
+import torch
+
+from pretrain.engine import processes as distributed
+from pretrain.training.step import Step, StepResult
+from pretrain.training.trainer import prepare_method, wrapped
+from tests.pretrain.methods.small import CLASSES, METHODS, batch, progress, small_config
+
+CPU = torch.device("cpu")
+KINDS = ("eval", "cached", "train")
+
+
+def take(name: str, kind: str) -> dict[str, torch.Tensor]:
+    """Return loss, gradients and targets of one step."""
+    method = prepare_method(small_config(name, zero_init=False), CPU, CLASSES)
+    views, labels = batch(method)
+    each = len(views[0]) // distributed.world_size()
+    own = slice(distributed.rank() * each, (distributed.rank() + 1) * each)
+    method.before_step(progress())
+    method.train(kind == "train")
+    scaler = torch.amp.GradScaler("cpu", enabled=False)
+    micro_batch = 2 if kind == "cached" and distributed.world_size() > 1 else None
+    step = Step(method, wrapped(method, CPU), "fp32", CPU, scaler, micro_batch)
+    result: StepResult = step([view[own] for view in views], None if labels is None else labels[own], True)
+    found = {key: p.grad.clone() for key, p in method.named_parameters() if p.grad is not None}
+    method.after_step(progress(), result.rows, result.targets)
+    buffers = {f"buffer {key}": value for key, value in method.named_buffers() if "queue" in key}
+    targets = {f"target {place}": rows for place, rows in enumerate(result.targets)}
+    return {**found, **buffers, **targets, "loss": result.loss}
+
+
+def main(folder: Path) -> None:
+    """Write what this process found to FOLDER/<rank>.pt."""
+    torch.set_num_threads(1)
+    distributed.initialise(CPU)
+    found = {f"{name} {kind}": take(name, kind) for name in METHODS for kind in KINDS}
+    torch.save(found, folder / f"{distributed.rank()}.pt")
+    distributed.shutdown()
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))
