@@ -10,9 +10,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from benchmark.catalogue.cache import hashes_of
+from benchmark.catalogue.cache import cache_folder, hashes_of
 from benchmark.catalogue.entries import Entry
-from benchmark.catalogue.obtain import Obtained, identify, names_a_published_file, obtain
+from benchmark.catalogue.obtain import Obtained, identify, licence_text, names_a_published_file, obtain, on_stderr
 from benchmark.core.errors import UserError
 from transfer.checkpoints.backbone import USER, ZOO, Backbone, Provenance
 
@@ -29,9 +29,15 @@ def locate(word: str) -> Obtained | None:
 
 
 def hash_and_account(path: Path) -> tuple[str, dict[str, Any]]:
-    """Return a file's SHA-256, and what the catalogue says of a file with that hash; see ``account_of``."""
+    """Return a file's SHA-256, and what the catalogue says of a file with that hash; see ``account_of``.
+
+    Of a file that was given by its path people read which checkpoint it is, and its licence.
+    """
     hashes = hashes_of(path)
-    return hashes.sha256, account_of(identify(path, hashes))
+    entry = identify(path, hashes)
+    if entry is not None and not path.absolute().is_relative_to(cache_folder()):
+        on_stderr(f"{path} is {entry.name} of the zoo, by its hash; {licence_text(entry.licence, entry.source)}")
+    return hashes.sha256, account_of(entry)
 
 
 def account_of(entry: Entry | None) -> dict[str, Any]:
@@ -55,18 +61,16 @@ def with_statement(backbone: Backbone, word: str, method: str | None, epoch: int
         near = re.sub(r"[^a-z0-9_.+-]+", "_", method.lower()).strip("_.+-")[:60]
         hint = f"write --method {near}" if STATED_METHOD.fullmatch(near) else "write a name such as moco_v2"
         raise UserError(f"--method {method!r} is not a name of small letters, digits and _ only; {hint}.")
-    # MoCo's own files of v1 and v2 can look the same: what is known as moco may be stated more exactly.
-    more_exact = method is not None and backbone.method is not None and method.startswith(f"{backbone.method}_v")
+    known_method = None if backbone.method_from == USER else backbone.method
+    known_epoch = None if backbone.epochs_from == USER else backbone.epoch
     for flag, known, known_from, stated in (
-        ("--method", None if more_exact else backbone.method, backbone.method_from, method),
-        ("--epochs-stated", backbone.epoch, backbone.epochs_from, epoch),
+        ("--method", known_method, backbone.method_from, method),
+        ("--epochs-stated", known_epoch, backbone.epochs_from, epoch),
     ):
-        if None not in (stated, known) and known_from != USER and stated != known:
+        if None not in (stated, known) and stated != known:
             who = "the catalogue of published checkpoints" if known_from == ZOO else "the file itself"
             raise UserError(f"{flag} {stated} contradicts {who}, which says {known} of {word}; leave {flag} out.")
-    return backbone.stated(
-        method if backbone.method is None or more_exact else None, epoch if backbone.epoch is None else None, USER
-    )
+    return backbone.stated(method if known_method is None else None, epoch if known_epoch is None else None, USER)
 
 
 def refuse_statement(word: str, method: str | None, epoch: int | None) -> None:

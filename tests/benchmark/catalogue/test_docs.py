@@ -32,6 +32,12 @@ def test_names_on_the_pages_exist(page):
     assert set(re.findall(r"zoo:([a-z0-9_.]+[a-z0-9])", page)) <= NAMES | {"name"}
 
 
+def test_names_in_the_shipped_suites_exist():
+    suites = list((ROOT / "benchmark" / "suites").glob("*.yaml"))
+    told = {name for path in suites for name in re.findall(r"zoo:([a-z0-9_.]+)", path.read_text(encoding="utf-8"))}
+    assert told <= NAMES
+
+
 def test_options_on_the_page_of_moco_exist():
     own = {f.name.replace("_", "-") for config in (DetectionConfig, ConvertConfig) for f in dataclasses.fields(config)}
     told = {flag.removeprefix("no-") for flag in re.findall(r"--([a-z][a-z-]+)", MOCO)}

@@ -25,7 +25,7 @@ from transfer.checkpoints.backbone import USER, ZOO
 from transfer.checkpoints.convention import MSRA_BGR, RGB
 from transfer.checkpoints.conversion import convert_checkpoint
 from transfer.checkpoints.layouts import LAYOUTS
-from transfer.checkpoints.sources import record_of
+from transfer.checkpoints.sources import record_of, with_statement
 from transfer.checkpoints.weights import resolve_weights
 from transfer.convert import main as convert
 
@@ -83,12 +83,13 @@ def test_named_weights_are_the_files_tensors_with_the_catalogues_account(zoo):
     assert found.convention == RGB
 
 
-def test_any_file_with_a_known_hash_is_that_checkpoint(zoo, tmp_path):
+def test_any_file_with_a_known_hash_is_that_checkpoint(zoo, tmp_path, capsys):
     """Whatever its name; the catalogue goes before the file, whose epoch says 200 and whose layout says moco."""
     zoo("moco_v2_800ep", MOCO, md5=hashlib.md5(MOCO).hexdigest()[:8], layout="moco")
     path = tmp_path / "dino_300ep.bin"
     path.write_bytes(MOCO)
     assert account(resolve_weights(str(path))) == ("moco_v2", ZOO, 800, ZOO, "moco_v2_800ep")
+    assert "is moco_v2_800ep of the zoo, by its hash; licence: MIT" in capsys.readouterr().err
     assert convert_checkpoint(path)["source"]["zoo"] == "moco_v2_800ep"
     path.write_bytes(MOCO + b"\n")  # another file of the same tensors is not the published one
     found = resolve_weights(str(path))
@@ -156,6 +157,8 @@ def test_what_the_user_states_is_kept_apart(silent_file):
     assert account(found) == ("byol", USER, 300, USER, None)
     assert record_of(found) == {"method_source": "stated", "epochs_source": "stated"}
     assert record_of(resolve_weights("random")) == {}
+    again = with_statement(found, silent_file, "swav", 400)  # a converted file keeps a statement; a new one replaces it
+    assert account(again) == ("swav", USER, 400, USER, None)
 
 
 def test_statement_that_contradicts_the_file_or_the_catalogue_is_refused(zoo, tmp_path):
@@ -165,8 +168,6 @@ def test_statement_that_contradicts_the_file_or_the_catalogue_is_refused(zoo, tm
     assert resolve_weights(str(tmp_path / "moco.pth"), epoch=200).epochs_from == "file"
     with pytest.raises(UserError, match=r"--method byol contradicts the file itself, which says moco"):
         resolve_weights(str(tmp_path / "moco.pth"), method="byol")
-    found = resolve_weights(str(tmp_path / "moco.pth"), method="moco_v2")  # more exactly than the file
-    assert account(found)[:2] == ("moco_v2", USER)
     zoo("moco_v2_800ep", PLAIN)
     with pytest.raises(UserError, match=r"--method byol contradicts the catalogue .* says moco_v2"):
         resolve_weights("zoo:moco_v2_800ep", method="byol")
