@@ -383,7 +383,7 @@ def test_inspect_tells_likeness_and_epochs_of_what_is_refused(tmp_path, capsys):
     assert "it looks like MoCo v1 / v2, HCSC, MSF, SlotCon with ResNet-34" in told
     assert "refused: " in told
     assert "has no online branch" in told
-    assert "method          moco\nepoch           7\ntotal epochs    unknown" in told
+    assert "method          unknown\nepoch           7\ntotal epochs    unknown" in told
 
 
 def call(*arguments, folder):
@@ -418,7 +418,7 @@ def test_another_file_is_not_overwritten_unasked(tmp_path, capsys):
 @pytest.mark.parametrize("name", ["n" * 300, "file.pth/x.pth"])
 def test_an_output_that_cannot_be_written(name, tmp_path):
     path = saved(MOCO, tmp_path)
-    with pytest.raises(UserError, match="cannot be written"):
+    with pytest.raises(UserError, match=r"cannot be written|longer than a name of a file can be"):
         main([str(path), "--output", str(tmp_path / name)])
     assert [item.name for item in tmp_path.iterdir()] == ["file.pth"]
 

@@ -3,6 +3,7 @@
 import io
 import pickle
 import random
+import zipfile
 from functools import cache
 
 import torch
@@ -12,6 +13,7 @@ from tests.transfer.checkpoints.layout_files import FILES, light
 from tests.transfer.checkpoints.project_files import to_detectron2_by_its_script
 
 ONLINE, MOMENTUM = light(0), light(1)
+MENDED = "checksums mended"
 
 
 def _torch(content: object, new: bool = True) -> bytes:
@@ -30,6 +32,8 @@ ORIGINALS = {
     "torch": lambda: _torch(FILES["moco"][1](ONLINE, MOMENTUM)),
     "torch, ours": lambda: _torch(FILES["ours"][1](ONLINE, MOMENTUM)),
     "torch, DINO with options": lambda: _torch(FILES["dino"][1](ONLINE, MOMENTUM)),
+    f"torch, {MENDED}": lambda: _torch(FILES["moco"][1](ONLINE, MOMENTUM)),
+    f"torch, DINO with options, {MENDED}": lambda: _torch(FILES["dino"][1](ONLINE, MOMENTUM)),
     "torch before 1.6": lambda: _torch(FILES["simsiam"][1](ONLINE, MOMENTUM), new=False),
     "pickle, protocol 2": lambda: pickle.dumps(_DETECTRON2, protocol=2),
     "pickle, protocol 4": lambda: pickle.dumps(_DETECTRON2, protocol=4),
@@ -44,9 +48,23 @@ def _original(name: str) -> bytes:
 
 
 def mutated(name: str, seed: int) -> bytes:
-    """Return one of the originals after one to four mutations, each drawn from `seed`."""
+    """Return one of the originals after one to four mutations, each drawn from `seed`.
+
+    A torch archive has checksums, which find nearly all of them; in those called ``mended`` the pickle is mutated and
+    the archive written anew, with the right checksums, so that the pickle is looked at.
+    """
     chance = random.Random(f"{name} {seed}")
-    content = bytearray(_original(name))
+    if not name.endswith(MENDED):
+        return _mutate(bytearray(_original(name)), chance)
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(io.BytesIO(_original(name))) as old, zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as new:
+        for entry in old.infolist():
+            part = old.read(entry)
+            new.writestr(entry.filename, _mutate(bytearray(part), chance) if entry.filename.endswith(".pkl") else part)
+    return buffer.getvalue()
+
+
+def _mutate(content: bytearray, chance: random.Random) -> bytes:
     for _ in range(chance.randint(1, 4)):
         # Half of the places are in the first 4 KiB: there is the structure of most kinds.
         place = chance.randrange(min(len(content), 4096) if chance.random() < 0.5 else len(content))

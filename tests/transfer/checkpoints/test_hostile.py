@@ -52,7 +52,7 @@ def test_a_hostile_file_ends_in_a_sentence(name, reader, tmp_path):
 
 
 @settings(max_examples=60, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(st.sampled_from(sorted(ORIGINALS)), st.integers(0, 2**32))
+@given(name=st.sampled_from(sorted(ORIGINALS)), seed=st.integers(0, 2**32))
 def test_a_mutated_file_converts_or_ends_in_a_sentence(name, seed, tmp_path):
     """The whole of it, 500 files in a process of their own, is ``make faults``."""
     path = tmp_path / "file.pth"
