@@ -10,44 +10,49 @@ from pathlib import Path
 from tests.faults.runs import Subject, equal
 from tests.faults.table import Row
 
-A_RUN = 10  # kills of one run, before it may end
+END = "after its end"
 
 
 def kills(subject: Subject, name: str, count: int, folder: Path, options: list[dict], seed: int = 0) -> list[Row]:
-    """Kill runs `count` times, ten times each, each run then continued to its end; compare with an undisturbed one.
+    """Kill a run and start it again until it ends by itself, then another one, until `count` kills are done.
 
-    Half of the kills reach the main process alone, half its workers too.
+    Every run that has ended is compared with one that nothing disturbed. Half of the kills reach the main process
+    alone, half its workers too.
     """
-    whole, rng, where = folder / "whole", random.Random(seed), Counter[str]()
-    (wanted, seconds), right, done = subject.undisturbed(whole), 0, 0
-    while done < count:
-        run = folder / "killed"
-        shutil.rmtree(run, ignore_errors=True)
-        here = min(A_RUN, count - done)
-        for _ in range(here):
-            where[kill(subject, run, rng, seconds, rng.choice(options))] += 1
+    rng, where = random.Random(seed), Counter[str]()
+    (wanted, seconds), run = subject.undisturbed(folder / "whole"), folder / "killed"
+    right, pending = 0, 0
+    while where.total() < count or pending:
+        place = kill(subject, run, rng, seconds, rng.choice(options)) if where.total() < count else END
+        if place != END:
+            where[place] += 1
+            pending += 1
+            continue
         subject.finish(run)
-        right += here if equal(subject.weights(run), wanted) else 0
-        done += here
-        print(f"{name}: {done} kills, {right} right; {dict(where)}", flush=True)
+        right += pending if equal(subject.weights(run), wanted) else 0
+        pending = 0
+        shutil.rmtree(run)
+        print(f"{name}: {where.total()} kills, {right} right; {dict(where)}", flush=True)
     places = ", ".join(f"{place} {number}" for place, number in sorted(where.items()))
     return [Row(f"SIGKILL of {name}", count, right, f"continues to bit-identical weights ({places})")]
 
 
 def kill(subject: Subject, folder: Path, rng: random.Random, seconds: float, changes: dict) -> str:
-    """Start the run, kill it at a random moment in two thirds of its `seconds`; return where that was."""
+    """Start the run and kill it at a random moment within `seconds`; return where that was, ``END`` if it had ended."""
     process = subject.start(folder, **changes)
-    moment = time.monotonic() + rng.uniform(0, seconds * 2 / 3)
+    moment = time.monotonic() + rng.uniform(0, seconds)
     while time.monotonic() < moment and process.poll() is None:
         time.sleep(0.002)
     if process.returncode is not None:
         assert process.returncode == 0, process.output[-2000:]
-        return "after its end"
+        return END
     if rng.random() < 0.5:
         process.signal(signal.SIGKILL)
         process.wait()
     else:
         process.kill_group()
+    if process.returncode == 0:  # it ended a moment before
+        return END
     return place_of(folder / "run")
 
 
