@@ -4,6 +4,7 @@ Whoever embeds the project sets ``logging.getLogger("ssl_detection")`` as they l
 alone. On a terminal a line is put above the progress bar, which stays whole.
 """
 
+import contextlib
 import logging
 import os
 import sys
@@ -17,8 +18,9 @@ class _ToStandardError(logging.Handler):
     """Writes to the standard error of the moment, beside whatever progress bar is shown."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        tqdm.write(self.format(record), file=sys.stderr)
-        sys.stderr.flush()
+        with contextlib.suppress(OSError):  # a reader that is gone must not end a run
+            tqdm.write(self.format(record), file=sys.stderr)
+            sys.stderr.flush()
 
 
 if not LOG.handlers:

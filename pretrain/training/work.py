@@ -1,5 +1,6 @@
 """What pre-training does in its claimed folder: from the last checkpoint, or from the start, to the end."""
 
+import contextlib
 import json
 import sys
 from pathlib import Path
@@ -51,7 +52,8 @@ def pretrain(run: PretrainRun, account: Account) -> dict[str, dict[str, float | 
     finally:
         account.details |= {"warnings": signatures.found, "unreadable": sorted(unreadable.paths)}
     if is_main():
-        print(f"done: {run.output / LAST}", flush=True)
+        with contextlib.suppress(BrokenPipeError):  # `| head` has read enough
+            print(f"done: {run.output / LAST}", flush=True)
     return {"pretrain": last_values(run.output)}
 
 

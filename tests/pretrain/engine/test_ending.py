@@ -138,6 +138,27 @@ def test_two_processes_stop_after_the_same_step(data, tmp_path):
     assert load_checkpoint(tmp_path / "run" / LAST)["iteration"] == last_logged(tmp_path)
 
 
+def test_the_processes_of_a_torchrun_that_was_killed_save_and_end(data, tmp_path):
+    """Else they would go on as orphans and hold the folder."""
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--standalone", SCRIPT]
+    words = [*launcher, *flags(tmp_path, data, **SMALL | {"epochs": 100})]
+    with open(tmp_path / "log", "w") as log:
+        process = subprocess.Popen(words, env=environment(), stdout=log, stderr=log)
+    while not logged(tmp_path, 2):
+        assert process.poll() is None, (tmp_path / "log").read_text()
+        time.sleep(0.05)
+    ranks = children(process.pid)
+    process.kill()
+    process.wait()
+    deadline = time.monotonic() + 60
+    while any(alive(pid) for pid in ranks):
+        assert time.monotonic() < deadline, (tmp_path / "log").read_text()
+        time.sleep(0.05)
+    assert len(ranks) == 2
+    assert outcome(tmp_path)["exit_code"] == 75, (tmp_path / "log").read_text()
+    assert load_checkpoint(tmp_path / "run" / LAST)["iteration"] == last_logged(tmp_path)
+
+
 # --- One process a folder -----------------------------------------------------------------------------------------
 
 
