@@ -3,19 +3,23 @@
 While steps are taken a request is only noted, and the training loop ends after the step at hand, on all processes
 together, with a saved checkpoint. At any other moment there is nothing to save, and the request ends the run at once:
 SIGTERM and SIGUSR1 raise ``Stopped``, Ctrl-C raises ``KeyboardInterrupt``. A second request while one is noted also
-ends the run at once, for a step that never ends.
+ends the run at once, for a step that never ends. What comes within three seconds of the first is the same request: a
+cluster and torchrun both send it, and the kernel once for every thread of a parent that dies.
 """
 
 import contextlib
+import multiprocessing
 import os
 import signal
 import sys
+import time
 from collections.abc import Iterator
 from types import FrameType
 
 from benchmark.core.errors import Stopped
 
 # Windows has no SIGUSR1.
+SAME_REQUEST = 3.0  # seconds
 REQUESTS = tuple(getattr(signal, name) for name in ("SIGTERM", "SIGUSR1", "SIGINT") if hasattr(signal, name))
 
 
@@ -25,6 +29,7 @@ class _State:
     process = 0
     stepping = False
     request = 0
+    noted_at = 0.0
 
 
 def requested() -> int:
@@ -60,16 +65,24 @@ def noted() -> Iterator[None]:
 
 
 def forget_workers() -> None:
-    """Stop torch from raising an error, anywhere, when a worker of a DataLoader dies: the run is ending already."""
+    """Kill the workers of DataLoaders: the run is ending, and one that hangs in a read would be waited for for ever.
+
+    Nor shall torch raise an error, anywhere, because a worker has died.
+    """
     if hasattr(signal, "SIGCHLD"):
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    for worker in multiprocessing.active_children():
+        worker.kill()
 
 
 def _handle(number: int, _: FrameType | None) -> None:
     if os.getpid() != _State.process:
         return  # a process forked a moment ago, which has not yet its own handlers
-    if _State.stepping and not _State.request:
-        _State.request = number
+    if _State.request and time.monotonic() - _State.noted_at < SAME_REQUEST:
+        return
+    first = not _State.request
+    _State.request, _State.noted_at = number, time.monotonic()
+    if _State.stepping and first:
         if number == signal.SIGINT:
             os.write(sys.__stderr__.fileno(), b"\nsaving after this step; Ctrl-C again ends at once\n")
         return

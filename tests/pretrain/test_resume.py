@@ -153,4 +153,8 @@ def test_it_says_where_it_goes_on_and_the_time_of_all_parts_is_counted(runs):
     (path,) = (folder / "records_killed").glob("*.json")
     record = RunRecord.read(path)
     assert (record.status, record.epochs, record.total_epochs) == ("completed", EPOCHS, EPOCHS)
+    (path,) = (folder / "records").glob("*.json")
+    undisturbed = RunRecord.read(path)
+    assert record.weights_sha256 == undisturbed.weights_sha256  # of the tensors; the files hold times and paths
+    assert record.file_sha256 != undisturbed.file_sha256
     assert record.duration_seconds > load_checkpoint(folder / "killed" / "checkpoint_0002.pth")["seconds"]
