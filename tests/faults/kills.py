@@ -38,7 +38,7 @@ def kills(subject: Subject, name: str, count: int, folder: Path, options: list[d
 
 
 def kill(subject: Subject, folder: Path, rng: random.Random, seconds: float, changes: dict) -> str:
-    """Start the run and kill it at a random moment within half of `seconds`; return where that was, ``END`` if it had ended."""
+    """Start the run and kill it at a random moment in half of `seconds`; return where that was, ``END`` if it ended."""
     process = subject.start(folder, **changes)
     moment = time.monotonic() + rng.uniform(0, seconds / 2)
     while time.monotonic() < moment and process.poll() is None:
