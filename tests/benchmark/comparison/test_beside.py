@@ -2,10 +2,13 @@
 
 import pytest
 
+from benchmark.catalogue.entries import read_zoo
 from benchmark.catalogue.lookup import by_name
+from benchmark.comparison.methods import METHOD_NAMES
 from benchmark.comparison.published import read_published
 from benchmark.comparison.rows import detection_tables
 from tests.benchmark.test_report import detection, pretrained, tuned
+from transfer.checkpoints.signatures import SIGNATURES
 
 PUBLISHED = read_published()
 
@@ -118,3 +121,8 @@ def test_catalogue_is_found_by_the_hash_of_the_file():
     record = detection("a", "supervised-torchvision", None, 0, 38.0, 34.0, file_sha256="11ad3fa6" + "0" * 56)
     (table,) = detection_tables([record], [])
     assert table.measured[0].setting.zoo == "supervised_torchvision_v2"
+
+
+def test_methods_of_the_catalogue_and_of_files_have_names_for_people():
+    methods = {entry.method for entry in read_zoo()} | {signature.method for signature in SIGNATURES}
+    assert methods - set(METHOD_NAMES) == set()
