@@ -174,7 +174,7 @@ def check_detector(model: nn.Module, checkpoint: dict[str, Any], path: str) -> d
         UserError: tensors of the model are missing, unexpected or of another shape; all kinds are listed.
     """
     held = model.state_dict()
-    arrays = (Tensor, np.ndarray)  # a stranger's file may hold anything
+    arrays = (Tensor, np.ndarray)  # a file from elsewhere may hold anything
     given = {name: torch.as_tensor(value) for name, value in checkpoint["model"].items() if isinstance(value, arrays)}
     counters = [name for name in held if name.endswith("num_batches_tracked") and name not in given]
     faults = {

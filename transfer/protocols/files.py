@@ -34,7 +34,7 @@ def load_protocol_file(path: str | Path) -> CfgNode:
     """
     try:
         return CfgNode(_content(Path(path), ()))
-    except AssertionError as error:  # yacs' word for a value that is no number, text, list or mapping
+    except AssertionError as error:  # yacs refuses a value that is neither a number, a text, a list nor a mapping
         raise UserError(f"{path}: {error}; write a number, a text or a list.") from None
 
 

@@ -173,7 +173,7 @@ def test_loading_that_leaves_one_tensor_behind_stops_the_run(converted):
 
 
 def test_names_that_detectron2_does_not_match_stop_the_run(converted):
-    """Without this proof Detectron2 trains from random weights after one warning (pitfall 1)."""
+    """Without this proof Detectron2 trains from random weights after one warning."""
     strange = {**converted, "model": {"module.encoder." + n + "_": t for n, t in converted["model"].items()}}
     with pytest.raises(RunFailed, match="0 of 265"):
         load_weights(build_detector(config("FPN")), strange)
