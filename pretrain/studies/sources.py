@@ -60,6 +60,8 @@ def from_checkpoint(path: str, data: str | None, images: int, seed: int) -> TwoB
     """
     checkpoint = load_checkpoint(path)
     c = checkpoint["config"]
+    if c.get("method", "kernel_ssl") != "kernel_ssl":
+        raise UserError(f"{path} is of --method {c['method']}; this study is about the loss of kernel_ssl.")
     method = make_method(make_config(**c))
     method.load_state_dict(checkpoint["model"])
     method.eval()

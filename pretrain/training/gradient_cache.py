@@ -33,6 +33,24 @@ def frozen_running_statistics(module: nn.Module) -> Iterator[None]:
             norm.num_batches_tracked.copy_(batches)
 
 
+@contextmanager
+def one_update(module: nn.Module, parts: int) -> Iterator[None]:
+    """Let `parts` forward passes of a part of the batch move the running statistics as far as one pass of the whole.
+
+    Each moves them by 1 - (1 - momentum)^(1 / parts), so that what is left of the old ones is what one pass leaves.
+    """
+    norms = [m for m in module.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
+    kept = [(norm, norm.momentum, norm.num_batches_tracked.clone()) for norm in norms]
+    for norm in norms:
+        norm.momentum = 1.0 - (1.0 - norm.momentum) ** (1.0 / parts)
+    try:
+        yield
+    finally:
+        for norm, momentum, batches in kept:
+            norm.momentum = momentum
+            norm.num_batches_tracked.copy_(batches + (norm.num_batches_tracked - batches) // parts)
+
+
 def micro_batches(views: Views, size: int) -> list[tuple[Tensor, ...]]:
     """Return the views in parts of `size` images."""
     return list(zip(*(view.split(size) for view in views), strict=True))

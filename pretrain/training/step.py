@@ -16,6 +16,7 @@ from pretrain.training.gradient_cache import (
     encode_without_graph,
     frozen_running_statistics,
     micro_batches,
+    one_update,
 )
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
@@ -101,13 +102,15 @@ class Step:
 
         with frozen_running_statistics(self.method):
             encoded = encode_without_graph(encode, views, size)
-        with torch.no_grad(), self._autocast():
+        pieces = len(views[0]) // size
+        with torch.no_grad(), self._autocast(), one_update(self.method, pieces):
             parts = [self.method.target(part) for part in micro_batches(views, size)]
         targets = tuple(torch.cat(rows) for rows in zip(*parts, strict=True))
         leaves = tuple(rows.float().requires_grad_() for rows in encoded.rows)
         loss, result = self._loss(encoded._replace(rows=leaves), targets, labels, details)
         self.scaler.scale(loss).backward()
-        backward_through_cache(self.encode, encode, views, [leaf.grad for leaf in leaves], size)
+        with one_update(self.method, pieces):
+            backward_through_cache(self.encode, encode, views, [leaf.grad for leaf in leaves], size)
         return result
 
     def _loss(
