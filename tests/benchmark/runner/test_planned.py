@@ -32,7 +32,7 @@ def word_after(run, flag):
 
 
 def test_the_suites_that_the_readme_names_are_there():
-    assert {"kernel_ssl_400_vs_800", "epochs", "lowdata", "voc", "weights", "demo", "smoke"} <= set(NAMES)
+    assert {"kernel_ssl_400_vs_800", "paper", "epochs", "lowdata", "voc", "weights", "demo", "smoke"} <= set(NAMES)
 
 
 @pytest.mark.parametrize("name", NAMES)
