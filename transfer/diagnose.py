@@ -9,6 +9,9 @@ is in ``pretrain/diagnostics``, which knows features only; finding a backbone in
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field
 
 from benchmark.core.errors import UserError, run_command
 from benchmark.core.options import option, parse
@@ -37,12 +40,16 @@ class DiagnoseConfig:
         None, "image folder; class folders give the rank inside classes; default embedded photographs", group="Sample"
     )
     images: Count = option(1000, "images looked at, evenly spaced over the folder", group="Sample")
-    image_size: Count = option(224, "side of the centre crops and views, in px", group="Sample")
-    views: CountOrZero = option(4, "augmented views of each image, for alignment and LiDAR; 0: none", group="Sample")
+    image_size: Annotated[int, Field(ge=8, le=4096)] = option(
+        224, "side of the centre crops and views, in px", group="Sample"
+    )
+    views: Annotated[int, Field(ge=0, le=1000)] = option(
+        4, "augmented views of each image, for alignment and LiDAR; 0: none", group="Sample"
+    )
     bootstrap: CountOrZero = option(50, "samples of the images that give the intervals; 0: none", group="Sample")
     seed: Seed = option(0, "of views and intervals, and of 'random'", group="Sample")
 
-    batch_size: Count = option(64, "images in a forward pass", group="Run")
+    batch_size: Annotated[int, Field(ge=1, le=65536)] = option(64, "images in a forward pass", group="Run")
     device: str = option("auto", "where to compute", group="Run", choices=("auto", "cpu", "cuda"))
     output: PathText | None = option(
         None, "the JSON file to write; default results/diagnostics/<checkpoint>-<key>.json", group="Run"
