@@ -74,7 +74,12 @@ def projector_of(word: str, weights: Backbone) -> nn.Sequential | None:
 
 
 def head_from(tensors: Mapping[str, Tensor]) -> nn.Sequential | None:
-    """Return the head that these tensors, ``NUMBER.NAME`` each, belong to; None where there are none."""
+    """Return the head that these tensors, ``NUMBER.NAME`` each, belong to; None where there are none.
+
+    MoCo v1's is a single Linear, whose tensors have no number.
+    """
+    if tensors.keys() == {"weight", "bias"}:
+        tensors = {f"0.{name}": tensor for name, tensor in tensors.items()}
     places: dict[int, dict[str, Tensor]] = {}
     for name, tensor in tensors.items():
         number, _, rest = name.partition(".")
