@@ -1,0 +1,68 @@
+"""The house is as its page says: every file that the page names is there, imports point one way, files stay small."""
+
+import ast
+import re
+
+import pytest
+
+from benchmark.core.folder import ROOT
+
+PACKAGES = ("benchmark", "pretrain", "transfer")
+BELOW = {"benchmark": (), "pretrain": ("benchmark",), "transfer": ("benchmark", "pretrain")}
+HEAVY = {"torch", "torchvision", "detectron2", "fvcore"}
+
+
+def sources(package):
+    """Return the Python files of a package."""
+    return sorted((ROOT / package).rglob("*.py"))
+
+
+def imported(path, inside_functions=True):
+    """Return the top-level names that a file imports, those of ``if TYPE_CHECKING`` left out."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    skipped = [node for node in ast.walk(tree) if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.dump(node.test)]
+    hidden = {id(inner) for node in skipped for inner in ast.walk(node)}
+    for node in ast.walk(tree) if inside_functions else tree.body:
+        if id(node) in hidden:
+            continue
+        if isinstance(node, ast.Import):
+            yield from (alias.name.split(".")[0] for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            yield node.module.split(".")[0]
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_imports_point_one_way(package):
+    allowed = {package, *BELOW[package]}
+    for path in sources(package):
+        wrong = {name for name in imported(path) if name in PACKAGES} - allowed
+        assert not wrong, f"{path.relative_to(ROOT)} imports {wrong}"
+
+
+def test_benchmark_imports_no_torch():
+    for path in sources("benchmark"):
+        assert not HEAVY & set(imported(path)), path
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_no_file_is_past_four_hundred_lines(package):
+    long = {str(p.relative_to(ROOT)): n for p in sources(package) if (n := len(p.read_text().splitlines())) > 400}
+    assert not long
+
+
+@pytest.mark.parametrize("page", ["docs/architecture.md", "CONTRIBUTING.md", "README.md"])
+def test_every_file_that_a_page_names_is_there(page):
+    text = (ROOT / page).read_text(encoding="utf-8")
+    for name in re.findall(r"`((?:benchmark|pretrain|transfer|tests)/[\w./-]+\.(?:py|yaml|csv|md))`", text):
+        assert (ROOT / name).is_file(), f"{page} names {name}"
+    for link in re.findall(r"\]\((?!http|#)([^)#]+)", text):
+        assert (ROOT / page).parent.joinpath(link).exists(), f"{page} links to {link}"
+
+
+def test_no_shipped_file_speaks_of_pages_that_a_reader_cannot_open():
+    pattern = re.compile(
+        r"\.\./shared|\b(design|method|recipes|pitfalls|peers|style|foreign_layouts)\.md\b|\bpitfall \d"
+    )
+    for path in [*(p for package in PACKAGES for p in sources(package)), *(ROOT / "docs").rglob("*.md")]:
+        found = pattern.search(path.read_text(encoding="utf-8"))
+        assert not found, f"{path.relative_to(ROOT)}: {found.group(0)}"
