@@ -1,4 +1,4 @@
-"""The objective in closed form where the branches agree: a function of the spectrum alone (method.md, "What the
+"""The objective in closed form where the branches agree: a function of the spectrum alone (docs/loss.md, "What the
 objective prefers"). Imports no torch.
 """
 

@@ -116,7 +116,7 @@ def closed_form(config: RankConfig) -> list[dict[str, Any]]:
 
 
 def preferences(config: RankConfig) -> list[dict[str, Any]]:
-    """Return method.md's table: the loss at a few ranks relative to full rank, and where it is least."""
+    """Return the table of docs/loss.md: the loss at a few ranks relative to full rank, and where it is least."""
     rows = []
     for o in config.cases():
         least = min(range(1, config.width + 1), key=lambda r: relative_loss(r, config.width, o))
