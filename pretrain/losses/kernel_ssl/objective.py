@@ -34,7 +34,7 @@ def kernel_ssl_loss(online_1: Tensor, online_2: Tensor, target_1: Tensor, target
             trace_term, hsic_weight, kernel, bandwidth, degree).
 
     Raises:
-        UserError: options that make no sense together.  ValueError: shapes that differ, or fewer than 2 rows.
+        ValueError: options that make no sense (the sentence names them), shapes that differ, or fewer than 2 rows.
     """
     return kernel_ssl_terms(online_1, online_2, target_1, target_2, LossOptions(**options)).loss
 
