@@ -1,12 +1,12 @@
 """The options of the Kernel-SSL loss, and which combinations make no sense. Imports no torch, for the command line."""
 
+import re
 from dataclasses import dataclass
 from typing import Annotated
 
 from pydantic import Field
 
-from benchmark.core.errors import UserError
-from benchmark.core.options import check_values, flag_of, option
+from benchmark.core.options import check_values, option
 from benchmark.core.value_types import InvalidOption, NonNegativeFloat, PositiveFloat
 
 LOGARITHMS = ("taylor", "exact")
@@ -55,15 +55,23 @@ class LossOptions:
         check_options(self)
 
 
+class Senseless(InvalidOption):
+    """Options that make no sense together. The sentence speaks of the fields; a command line puts its flags in."""
+
+    def __init__(self, sentence: str):
+        """Take a sentence that begins with a flag and may name others."""
+        flag, _, rest = sentence.partition(" ")
+        super().__init__(flag.removeprefix("--").replace("-", "_"), rest)
+        self.args = (re.sub(r"--([a-z-]+)", lambda flag: flag[1].replace("-", "_"), sentence),)
+
+
 def check_options(options: LossOptions) -> None:
-    """Raise ``UserError`` for an unknown value or a combination in which an option would do nothing or fail."""
-    try:
-        check_values(options)
-    except InvalidOption as error:
-        raise UserError(f"{flag_of(error.name)} {error.problem}") from None
-    problem = _senseless(options)
-    if problem:
-        raise UserError(problem)
+    """Raise ``InvalidOption``, a ``ValueError``, for an unknown value or a combination in which an option would do
+    nothing or fail.
+    """
+    check_values(options)
+    if problem := _senseless(options):
+        raise Senseless(problem)
 
 
 def _senseless(o: LossOptions) -> str | None:

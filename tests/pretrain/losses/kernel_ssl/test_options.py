@@ -1,10 +1,12 @@
 """Options of the loss: each changes value and gradient, and combinations in which one would do nothing are refused."""
 
 import dataclasses
+import re
 
 import pytest
 
 from benchmark.core.errors import UserError
+from benchmark.core.options import flag_of
 from pretrain.losses import LossOptions, kernel_ssl_loss
 from tests.pretrain.losses.kernel_ssl.reference import features, gradients
 
@@ -81,10 +83,13 @@ REFUSED = [
 
 @pytest.mark.parametrize(("options", "sentence"), REFUSED, ids=lambda x: str(x)[:60])
 def test_what_makes_no_sense_is_refused_with_a_sentence(options, sentence):
-    with pytest.raises(UserError) as caught:
+    """A caller reads the names of the fields; a command line makes flags of them."""
+    with pytest.raises(ValueError, match=r"\.$") as caught:
         kernel_ssl_loss(*features(4, 3), **options)
-    assert sentence in str(caught.value)
-    assert str(caught.value).endswith(".")
+    assert re.sub("--([a-z-]+)", lambda flag: flag[1].replace("-", "_"), sentence) in str(caught.value)
+    assert "--" not in str(caught.value)
+    assert isinstance(caught.value, UserError)
+    assert sentence in f"{flag_of(caught.value.name)} {caught.value.problem}"
 
 
 @pytest.mark.parametrize(
