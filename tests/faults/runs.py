@@ -50,7 +50,10 @@ def of_pretraining(zygote: Zygote, data: Path) -> Subject:
     fixed = {"epochs": 2, "log_every": 3, "seed": 3, "batch_size": 4, "image_size": 16}
     return Subject(
         zygote,
-        lambda folder, **changes: pretraining.flags(folder, data, **fixed | SELDOM | changes),
+        lambda folder, data=data, **changes: [
+            *pretraining.flags(folder, **fixed | SELDOM | changes),
+            f"--data={data}",  # the last one counts, also an empty one
+        ],
         lambda folder: load_checkpoint(folder / "run" / LAST)["model"],
     )
 
