@@ -55,7 +55,11 @@ def lines(absent: str, file: str) -> list[tuple[str, list[str]]]:
     for number in range(LINES):
         command = list(COMMANDS)[number % len(COMMANDS)]
         config_class, ending = COMMANDS[command]
-        options = [field for field in dataclasses.fields(config_class) if field.metadata and field.name != "config"]
+        options = [
+            field
+            for field in dataclasses.fields(config_class)
+            if field.metadata and field.name not in ("config", "list")
+        ]
         words: list[str] = []
         for option in draw.sample(options, draw.choice((1, 1, 2, 3))):
             if option.metadata.get("part"):
@@ -86,7 +90,13 @@ def complaint(command: str, words: list[str], capsys) -> str | None:
     said = capsys.readouterr().err
     if code != 2:
         return f"exit code {code}: {said[:200]}"
-    if not (said.startswith("error: ") and said.endswith("\n") and said.count("\n") == 1 and len(said) < 2000):
+    *before, last = said.splitlines() or [""]
+    if (
+        len(before) > 1
+        or not last.startswith("error: ")
+        or any("Traceback" in line for line in before)
+        or len(said) > 2000
+    ):
         return f"not one sentence: {said[:300]!r} ({len(said)} characters)"
     return None
 
