@@ -1,4 +1,4 @@
-"""``python -m transfer.protocols.export``: write the effective protocols as YAML into ``benchmark/protocols``.
+"""``python -m transfer.protocols.export``, for who changes a protocol: write the effective protocols as YAML into ``benchmark/protocols``.
 
 An audit of somebody's log or config needs the settings of a protocol and neither torch nor Detectron2. These files are
 what resolving a protocol gives for self-supervised weights; a test keeps them equal to it. Each holds:
@@ -19,7 +19,6 @@ from typing import Any
 
 import yaml
 
-from benchmark.core.errors import run_command
 from benchmark.core.files import write_text
 from benchmark.core.folder import ROOT
 from transfer.checkpoints.convention import MSRA_BGR, RGB, InputConvention
@@ -103,4 +102,4 @@ def main(argv: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    raise SystemExit(run_command(main))
+    raise SystemExit(main())
