@@ -1,4 +1,4 @@
-"""``python -m transfer.protocols.export``, for who changes a protocol: write the effective protocols as YAML into ``benchmark/protocols``.
+"""``python -m transfer.protocols.export``: write the effective protocols as YAML into ``benchmark/protocols``.
 
 An audit of somebody's log or config needs the settings of a protocol and neither torch nor Detectron2. These files are
 what resolving a protocol gives for self-supervised weights; a test keeps them equal to it. Each holds:
