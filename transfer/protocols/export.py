@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from detectron2.config import get_cfg
 
 from benchmark.core.files import write_text
 from benchmark.core.folder import ROOT
@@ -30,6 +31,7 @@ from transfer.protocols.resolve import Protocol, resolve_protocol
 from transfer.protocols.settings import acts
 
 EXPORTED = ROOT / "benchmark" / "protocols"
+DEFAULTS = ROOT / "benchmark" / "audit" / "detectron2_defaults.yaml"
 HEADER = "# Written by `python -m transfer.protocols.export`; a test keeps it equal. Do not edit it.\n"
 DECIDED_BY_WHAT = {
     "INPUT.FORMAT": "weights",
@@ -91,10 +93,19 @@ def to_text(name: str) -> str:
     return HEADER + yaml.dump(exported(name), Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=118)
 
 
+def defaults_text() -> str:
+    """Return Detectron2's own defaults as the audit reads them: a config leaves unsaid what they say."""
+    settings = {key: _plain(value) for key, value in leaves(get_cfg()).items()}
+    head = "# Detectron2's defaults (get_cfg()). Written by `python -m transfer.protocols.export`; a test keeps them equal."
+    return f"{head}\n" + yaml.safe_dump({"settings": settings}, sort_keys=True)
+
+
 def main(argv: list[str] | None = None) -> int:
     """Write one file for each protocol, into the folder that the command line names or ``benchmark/protocols``."""
     words = sys.argv[1:] if argv is None else argv
     folder = Path(words[0]) if words else EXPORTED
+    if not words:
+        write_text(DEFAULTS, defaults_text())
     for name in PROTOCOLS:
         write_text(folder / f"{name}.yaml", to_text(name))
         print(folder / f"{name}.yaml")
