@@ -96,7 +96,7 @@ def to_text(name: str) -> str:
 def defaults_text() -> str:
     """Return Detectron2's own defaults as the audit reads them: a config leaves unsaid what they say."""
     settings = {key: _plain(value) for key, value in leaves(get_cfg()).items()}
-    head = "# Detectron2's defaults (get_cfg()). Written by `python -m transfer.protocols.export`; a test keeps them equal."
+    head = "# Detectron2's defaults. Written by `python -m transfer.protocols.export`; a test keeps them equal."
     return f"{head}\n" + yaml.safe_dump({"settings": settings}, sort_keys=True)
 
 
