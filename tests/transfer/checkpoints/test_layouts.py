@@ -57,6 +57,10 @@ def test_wrappers_in_any_order_and_depth(wrapper):
     assert normalised(("state_dict", name)) == "encoder_q.layer1.0.conv1.weight"
 
 
+def test_a_tensor_called_like_a_container_keeps_its_name():
+    assert normalised(("state_dict", "model")) == "model"
+
+
 def test_every_layout_of_the_table_has_a_file_in_these_tests():
     projects = {found[0] for project in PROJECTS for found in (project.online, project.momentum) if found}
     found = {layout for layout, *_ in FILES.values()} | projects | {"pretrain-backbone", "msra"}
