@@ -134,7 +134,7 @@ class FailureSignatures(HookBase):
         if usual and norm > self.EXPLODING * usual:
             self._found("exploding gradient", f"its norm is {norm:.3g}, usually {usual:.3g}; lower --lr", iteration)
         if norm < 1e-8 or (usual and norm < self.VANISHING * usual):
-            text = f"its norm is {norm:.3g}; look at the effective rank, and whether --lr and --gamma suit"
+            text = f"its norm is {norm:.3g}; look at the effective rank, at --lr and at the weights of the loss"
             self._found("vanishing gradient", text, iteration)
         self.norms.append(norm)
 
@@ -145,7 +145,8 @@ class FailureSignatures(HookBase):
                 text = (
                     f"effective rank {rank:.2f} of the {where}: its outputs lie on one line; a falling loss does not "
                 )
-                self._found(f"collapse of the {where}", text + "show it; lower --lr or --gamma", iteration)
+                text += "show it; lower --lr, or the weight of alignment"
+                self._found(f"collapse of the {where}", text, iteration)
 
     def _still(self, loss: float, iteration: int) -> None:
         """Compare each window's mean loss with the first one's: batches differ, so single values always move."""
