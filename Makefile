@@ -40,6 +40,7 @@ gpu:
 # Changes one operator or constant at a time and sees whether the tests notice; takes long (see tests/mutants.py).
 mutants: $(STAMP)
 	$(BIN)/python -m tests.mutants
+
 # Kills, damaged bytes, full disks, signals and bad inputs, done to real runs; writes the table of docs/reliability.md.
 faults: $(STAMP)
 	$(BIN)/python -m tests.faults

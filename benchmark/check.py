@@ -63,7 +63,7 @@ def main(argv: list[str] | None = None) -> int:
 
     results: list[dict[str, Any]] = []
     findings: list[Finding] = []
-    for path in map(Path, config.paths):
+    for path in (each for given in config.paths for each in expanded(Path(given))):
         one, found = _records(path, config) if is_records(path) else _run(path, config)
         results.append(one)
         findings += found
@@ -73,6 +73,16 @@ def main(argv: list[str] | None = None) -> int:
         written = write_bundle(Path(config.bundle), [Path(path) for path in config.paths], config.runs)
         print(f"bundle {written}")
     return 1 if findings else 0
+
+
+def expanded(path: Path) -> list[Path]:
+    """Return the logs and configs of a folder that merely collects them; any other path is itself."""
+    from benchmark.audit.verdict import CONFIGS, LOGS
+
+    if not path.is_dir() or is_records(path) or any((path / name).is_file() for name in (*CONFIGS, *LOGS)):
+        return [path]
+    found = sorted(each for each in path.iterdir() if each.suffix.lower() in (".log", ".yaml", ".yml"))
+    return found or [path]
 
 
 def is_records(path: Path) -> bool:

@@ -30,7 +30,6 @@ VERSION = re.compile(r"^(detectron2|PyTorch|torchvision|Python|numpy|fvcore) {2,
 NORM = re.compile(r"\b(NaiveSyncBatchNorm|SyncBatchNorm|BatchNorm2d|FrozenBatchNorm2d|GroupNorm)\(")
 TASK = re.compile(r"copypaste: Task: (\S+)")
 COPIED = re.compile(r"copypaste: (.*)$")
-RESUMED = re.compile(r"(?:Starting training from iteration|Loading checkpoint from|Loading from) (\S+)")
 
 
 @dataclass

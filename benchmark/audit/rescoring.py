@@ -50,7 +50,7 @@ def _compare(name: str, task: str, stated: dict[str, Any], scored: dict[str, flo
 def rescore_all(records: Sequence[RunRecord], runs: Path | None, annotations: Path | None) -> tuple[int, list[Finding]]:
     """Score again every record whose detections are at hand; return how many were scored, and the findings.
 
-    Without `annotations` nothing is scored, and records of detection whose detections are here say so.
+    Without `annotations` nothing is scored; the command prints how many were.
     """
     folders = run_folders(runs) if runs is not None else {}
     scored, findings = 0, []

@@ -15,7 +15,8 @@ from benchmark.core.files import CannotWrite, remove_parts, sha256_of, write_jso
 from benchmark.core.lock import LOCK_FILE, WAIT, FolderLock, lock_folder
 
 ROOT = Path(__file__).resolve().parents[2]
-RESULTS = ROOT / "results"
+# In a checkout its own results/; installed elsewhere, results/ of the folder where the command runs.
+RESULTS = (ROOT if (ROOT / "pyproject.toml").is_file() else Path.cwd()) / "results"
 IDENTITY_FILE = "run.json"
 
 

@@ -5,6 +5,7 @@ processes that the holder has started do not inherit it. File systems without su
 get a marker file instead, which filelock clears when its process is gone from the same machine.
 """
 
+import contextlib
 import errno
 import json
 import os
@@ -31,11 +32,10 @@ class FolderLock:
 
     def release(self) -> None:
         """Let another process work in the folder. A folder that is gone has nothing to release."""
-        try:
+        with contextlib.suppress(OSError):
             (self.folder / OWNER_FILE).unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
             self._lock.release()
-        except OSError:
-            pass
 
 
 def lock_folder(folder: Path, wait: float = WAIT) -> FolderLock:

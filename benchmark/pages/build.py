@@ -76,7 +76,9 @@ def _facts(records: Sequence[RunRecord]) -> tuple[Fact, ...]:
     kinds: dict[str, int] = defaultdict(int)
     for record in done:
         kinds[record.kind] += 1
-    hours = sum(record.duration_seconds for record in records if record.kind != "imported") / 3600
+    own = [record for record in records if record.kind != "imported"]
+    hours = sum(record.gpu_hours for record in own if record.hardware.get("device") == "cuda")
+    cpu_hours = sum(record.duration_seconds or 0.0 for record in own if record.hardware.get("device") != "cuda") / 3600
     devices = sorted({_device(record) for record in records if record.hardware})
     commits = sorted({record.git_commit[:10] for record in records if record.git_commit})
     dates = sorted(str(record.created)[:10] for record in records)
@@ -85,7 +87,8 @@ def _facts(records: Sequence[RunRecord]) -> tuple[Fact, ...]:
         Fact("not completed", str(len(records) - len(done))),
         Fact("seeds", ", ".join(str(seed) for seed in sorted({record.seed for record in records})[:12])),
         Fact("hardware", "; ".join(devices[:4]) or "not recorded"),
-        Fact("hours of all runs", f"{hours:.1f}"),
+        Fact("GPU hours", f"{hours:.1f}"),
+        Fact("hours on CPUs", f"{cpu_hours:.1f}"),
         Fact("dates", dates[0] if dates[0] == dates[-1] else f"{dates[0]} to {dates[-1]}"),
         Fact("commits", ", ".join(commits[:4]) or "not recorded"),
     ]
@@ -94,7 +97,7 @@ def _facts(records: Sequence[RunRecord]) -> tuple[Fact, ...]:
 
 def _device(record: RunRecord) -> str:
     hardware = record.hardware
-    name = hardware.get("gpu") or hardware.get("card") or hardware.get("cpu") or hardware.get("device") or "CPU"
+    name = hardware.get("name") or hardware.get("gpu") or hardware.get("cpu") or hardware.get("device") or "CPU"
     count = hardware.get("processes") or hardware.get("world_size") or 1
     return f"{count} x {name}"
 

@@ -111,23 +111,28 @@ def cost_section(tables: Sequence[Table], records: Sequence[RunRecord]) -> Secti
     """Return what each setting cost: hours of pre-training and fine-tuning, and AP gained for them."""
     by_id = {record.id: record for record in records}
     before = {r.weights_sha256: r for r in records if r.kind == "pretrain" and r.weights_sha256}
-    columns = [Column("setting"), Column("protocol"), Column("pre-training", True), Column("fine-tuning a run", True)]
-    columns += [Column("hardware"), Column("box AP", True), Column("box AP gained an hour", True)]
+    columns = [
+        Column("setting"),
+        Column("protocol"),
+        Column("pre-training, hours", True),
+        Column("fine-tuning a run, hours", True),
+    ]
+    columns += [Column("hardware"), Column("box AP", True), Column("box AP gained a GPU hour", True)]
     rows = []
     for table in tables:
         for row in table.measured:
             runs = [by_id[repeat.record] for repeat in row.values.get(("bbox", "AP"), []) if repeat.record in by_id]
             if not runs:
                 continue
-            tuned = sum(run.duration_seconds for run in runs) / len(runs)
+            tuned = sum(run.gpu_hours for run in runs) / len(runs)
             sources = [before[run.weights_sha256] for run in runs if run.weights_sha256 in before]
-            trained = sum(s.duration_seconds for s in sources) / len(sources) if sources else None
+            trained = sum(s.gpu_hours for s in sources) / len(sources) if sources else None
             rows.append(_cost_row(table, row, tuned, trained, runs))
     if not rows:
         return None
     note = (
-        "Wall time as recorded, all processes of a run together as one. Gain: AP above the untrained encoder, divided "
-        "by the hours of pre-training; it compares only runs on equal hardware."
+        "Hours are wall time times the processes of a run: GPU hours where there was a GPU. Gain: AP above the "
+        "untrained encoder, divided by the hours of pre-training; it compares only runs on equal hardware."
     )
     grid = Grid("cost-table", "What it cost", tuple(columns), tuple(rows), note)
     return Section("cost", "Cost", "Cost", tables=(grid,))
@@ -136,14 +141,14 @@ def cost_section(tables: Sequence[Table], records: Sequence[RunRecord]) -> Secti
 def _cost_row(table: Table, row: MeasuredRow, tuned: float, trained: float | None, runs: Sequence[RunRecord]) -> Row:
     found = table.against_control(row, "bbox")
     mean = row.summary("bbox", "AP").mean
-    gained = found.mean / (trained / 3600) if found is not None and trained else None
-    hardware = sorted({str(run.hardware.get("gpu") or run.hardware.get("device") or "") for run in runs})
+    gained = found.mean / trained if found is not None and trained else None
+    hardware = sorted({str(run.hardware.get("name") or run.hardware.get("device") or "") for run in runs})
     label = f"{row.label}, {row.setting.epochs_text}" if row.setting.epochs else row.label
     cells = (
         Cell(label, records=tuple(run.id for run in runs)),
         Cell(table.protocol),
-        Cell("" if trained is None else duration(trained), trained),
-        Cell(duration(tuned), tuned),
+        Cell("" if trained is None else f"{trained:.1f}", trained),
+        Cell(f"{tuned:.2f}", tuned),
         Cell(", ".join(filter(None, hardware))),
         Cell(f"{mean:.1f}", mean),
         Cell("" if gained is None else f"{gained:+.2f}", gained),

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 import torch
 import torch.distributed as dist
+from detectron2.utils import comm
 from fvcore.nn.distributed import differentiable_all_reduce
 from torch import Tensor, nn
 
@@ -53,8 +54,6 @@ def initialise(device: torch.device) -> None:
     if device.type == "cuda":
         torch.cuda.set_device(device)
     dist.init_process_group("nccl" if device.type == "cuda" else "gloo", timeout=TIMEOUT)
-    from detectron2.utils import comm
-
     comm.create_local_process_group(int(os.environ["LOCAL_WORLD_SIZE"]))
 
 

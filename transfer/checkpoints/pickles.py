@@ -38,7 +38,7 @@ def _plain(dtype: Any) -> np.dtype:
 def numpy_scalar(dtype: PlainDtype, data: bytes = b"") -> np.generic:
     """Rebuild a pickled numpy scalar; objects, which numpy would take as they come, are refused."""
     if not isinstance(data, (bytes, str)):
-        raise pickle.UnpicklingError("a numpy scalar that is no number")
+        raise pickle.UnpicklingError("a numpy scalar that is not a number")
     data = data.encode("latin1") if isinstance(data, str) else data
     return np.frombuffer(data, dtype=_plain(dtype), count=1)[0]
 

@@ -19,7 +19,7 @@ def sha(text: str) -> str:
 def record(**values) -> RunRecord:
     """Return a record with everything filled that does not matter here."""
     shared = {"versions": VERSIONS, "git_commit": "c0ffee" + "0" * 34, "created": CREATED, "status": "completed"}
-    shared |= {"hardware": {"device": "cuda", "gpu": "A100", "processes": 8}}
+    shared |= {"hardware": {"device": "cuda", "name": "A100", "processes": 8}}
     return RunRecord(**(shared | values))
 
 

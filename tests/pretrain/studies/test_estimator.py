@@ -51,7 +51,7 @@ def test_divergence_and_its_error_are_those_of_the_definition(mu):
 
 
 def test_the_statements_of_the_method():
-    """method.md, "When the series is valid"."""
+    """When the series is valid, as docs/loss.md says."""
     rows = compare(EstimatorConfig(mus=(0.5, 1.0, 1.5), orders=4), synthetic(128, 32, 0))
     found = {(row["features"], row["mu"], row["K"]): row for row in rows}
     assert found["spread", 1.0, 4]["loss error"] < 1e-5

@@ -1,4 +1,4 @@
-"""What the objective prefers: method.md's table in closed form, and where gradient descent ends."""
+"""What the objective prefers: the table of docs/loss.md in closed form, and where gradient descent ends."""
 
 import csv
 
@@ -11,7 +11,7 @@ from pretrain.studies.descent import agreeing_loss, descend, start_features
 from pretrain.studies.flat import flat_loss
 from pretrain.studies.rank import RankConfig, main, preferences
 
-# method.md, "What the objective prefers": mu = lam = 1, d = 2048, relative to full rank.
+# docs/loss.md, "What the objective prefers": mu = lam = 1, d = 2048, relative to full rank.
 RANKS = (1, 2, 3, 5, 16, 256)
 TABLE = {
     (0.0, 4): ((0.416, 0.198, 0.139, 0.088, 0.030, 0.002), 2048),

@@ -64,7 +64,7 @@ def test_collapse_to_a_point_is_finite_and_has_no_gradient_but_also_no_radius(op
 
 
 def test_alignment_alone_rewards_a_collapse_and_the_sum_does_not():
-    """method.md: the auto-covariance term scores one direction below isotropic; with the cross term the order turns."""
+    """The auto-covariance term scores one direction below isotropic; with the cross term the order turns."""
     one, isotropic = agreeing(flat(1, 16, 16)), agreeing(flat(16, 16, 1))
     of_one, of_isotropic = (kernel_ssl_terms(*x, LossOptions()) for x in (one, isotropic))
     assert of_one.alignment.item() == pytest.approx(-2 * (1 - 1 / 2 + 1 / 3 - 1 / 4))
