@@ -22,8 +22,9 @@ $(STAMP): pyproject.toml constraints.txt detectron2.txt benchmark/install_detect
 demo: $(STAMP)
 	$(BIN)/python benchmark/run.py --suite demo
 
+# Two processes of one thread each: torch's threads would only fight over the cores.
 test: $(STAMP) lint
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
 
 lint: $(STAMP)
 	$(BIN)/ruff check .
