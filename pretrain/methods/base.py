@@ -94,6 +94,14 @@ class ParameterGroup:
     constant: bool = False
 
 
+# What this project does otherwise than the released run of every method, whatever the options.
+NOT_AS_RELEASED = (
+    "the last incomplete batch of an epoch is dropped",
+    "the encoder is torchvision's ResNet with torchvision's first weights",
+    "the loss is computed in float32 whatever the precision of the network",
+)
+
+
 class Method(nn.Module):
     """Base of all methods; made from the resolved config, on the CPU, with every weight drawn from the config's seed.
 
@@ -102,6 +110,8 @@ class Method(nn.Module):
         views: how many views of an image it takes.
         synchronised_norms: whether batch norm takes its statistics over all processes.
         needs_labels: whether ``loss`` uses the labels.
+        not_as_released: sentences about what this project does otherwise than the released run and no option can
+            change; they stand in every record beside the options that differ, and in docs/methods.md.
 
     Args:
         config: the resolved config; ``config.options`` are the method's own.
@@ -112,6 +122,7 @@ class Method(nn.Module):
     views: ClassVar[int] = 2
     synchronised_norms: ClassVar[bool] = True
     needs_labels: ClassVar[bool] = False
+    not_as_released: ClassVar[tuple[str, ...]] = ()
 
     def __init__(self, config: PretrainConfig, classes: int = 0):
         super().__init__()

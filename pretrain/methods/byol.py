@@ -34,6 +34,12 @@ class BYOLOptions(MethodOptions):
 class BYOL(Method):
     """The prediction of each view is drawn to the momentum projection of the other."""
 
+    not_as_released = (
+        "released for JAX: Haiku's first weights and its colour operations",
+        "without the classifier that only watches the training",
+        "lengths other than 40, 100, 300 and 1,000 epochs take the preset that is nearest in ratio",
+    )
+
     Options = BYOLOptions
     options: BYOLOptions
 

@@ -39,6 +39,12 @@ class MoCoV2Options(MethodOptions):
 class MoCoV2(Method):
     """InfoNCE: the key of the same image against all keys in the queue. View 1 gives queries, view 2 keys."""
 
+    not_as_released = (
+        "each process's batch norm stays its own and is saved from the first process, as there",
+        "keys are dealt out by the seed and the iteration instead of by the global generator, so that a resumed run "
+        "repeats them",
+    )
+
     Options = MoCoV2Options
     options: MoCoV2Options
     synchronised_norms = False

@@ -33,6 +33,12 @@ class SimCLROptions(MethodOptions):
 class SimCLR(Method):
     """NT-Xent between the projections of both views; the hidden units of the projector are as wide as the encoder."""
 
+    not_as_released = (
+        "released for TPUs: TensorFlow's first weights and its colour operations (brightness and contrast differ from "
+        "torchvision's)",
+        "one more step in all, since TensorFlow counts the incomplete batch",
+    )
+
     Options = SimCLROptions
     options: SimCLROptions
 

@@ -25,6 +25,11 @@ class SupervisedOptions(MethodOptions):
 class Supervised(Method):
     """One view, one linear classifier; the labels are those of the class folders."""
 
+    not_as_released = (
+        "the released example names no seed and has no warm-up",
+        "labels are those of the class folders",
+    )
+
     Options = SupervisedOptions
     options: SupervisedOptions
     views = 1

@@ -47,6 +47,12 @@ class SwAVOptions(MethodOptions):
 class SwAV(Method):
     """The code of each view is predicted from the other view."""
 
+    not_as_released = (
+        "batch norm over all processes instead of groups of 8 GPUs",
+        "native fp16 autocast instead of apex O1",
+        "with a queue, one queue of all processes instead of one each",
+    )
+
     Options = SwAVOptions
     options: SwAVOptions
 

@@ -28,6 +28,11 @@ class VICRegOptions(MethodOptions):
 class VICReg(Method):
     """Views agree, every feature varies, and no two features vary together."""
 
+    not_as_released = (
+        "fp16 holds for the network, not for the loss",
+        "lengths other than 100 and 1,000 take the nearest one's learning rate",
+    )
+
     Options = VICRegOptions
     options: VICRegOptions
 

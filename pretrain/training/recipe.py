@@ -75,7 +75,7 @@ def differences(config: PretrainConfig) -> dict[str, dict[str, Any]]:
     """Return what differs from the method's released ImageNet run of this length: ``{option: {released, here}}``.
 
     Options that the recipe does not name, because the released run had nothing of the kind, are compared with their
-    defaults. What a recipe cannot say stands under ``always``.
+    defaults. What no option can change, the method itself says (``Method.not_as_released``).
     """
     given = released(config.method, config.epochs)
     here = to_dict(config) | {"warmup_epochs": config.warmup}

@@ -21,6 +21,7 @@ from pretrain.engine.metrics_log import METRICS, lines_until
 from pretrain.engine.processes import is_main, say, world_size
 from pretrain.engine.tensor_hash import tensors_sha256
 from pretrain.images.listing import PathList
+from pretrain.methods.base import NOT_AS_RELEASED
 from pretrain.training.config import PretrainConfig
 from pretrain.training.hooks import EpochFiles, FailureSignatures, UnreadableImages
 from pretrain.training.recipe import differences
@@ -42,7 +43,10 @@ def pretrain(run: PretrainRun, account: Account) -> dict[str, dict[str, float | 
     start = continue_from(run.output, lambda content: take_over(run, account, trainer, content))
     announce(run, trainer, start)
     account.details |= {"images": len(paths), "effective_rank_definition": RANK_DEFINITION}
-    account.details |= {"differs_from_released": differences(config)}
+    account.details |= {
+        "differs_from_released": differences(config),
+        "not_as_released": [*NOT_AS_RELEASED, *trainer.method.not_as_released],
+    }
     try:
         if start >= trainer.max_iter:
             account.nothing_to_do()
