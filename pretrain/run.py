@@ -41,14 +41,14 @@ def main(argv: list[str] | None = None) -> int:
 
 def prepare(argv: list[str] | None) -> "PretrainRun":
     """Resolve the options and look at the images; raises ``UserError`` for all that can be known before training."""
+    warnings.filterwarnings("ignore", message=".*torch.jit.script.*")
+    warnings.filterwarnings("ignore", message=".*broadcast_buffers.*")  # its successor is younger than our oldest torch
+    warnings.filterwarnings("ignore", message=".*worker processes in total.*")  # views wait for the disk, not the core
     config = resolve(argv)
     if not config.dry_run:
         where = config.output or f"a folder of its own in {RESULTS / 'runs'}"
         say(f"pre-training by {config.method}, {config.epochs} epochs, begins; it writes into {where}")
     # Imported late so that --help and mistakes answer at once.
-    warnings.filterwarnings("ignore", message=".*torch.jit.script.*")
-    warnings.filterwarnings("ignore", message=".*broadcast_buffers.*")  # its successor is younger than our oldest torch
-    warnings.filterwarnings("ignore", message=".*worker processes in total.*")  # views wait for the disk, not the core
     from pretrain.engine import processes as distributed
     from pretrain.engine.life import Run
 
