@@ -45,6 +45,7 @@ mutants: $(STAMP)
 # Kills, damaged bytes, full disks, signals and bad inputs, done to real runs; writes the table of docs/reliability.md.
 faults: $(STAMP)
 	$(BIN)/python -m tests.faults
+	$(BIN)/python -m tests.faults.reading
 
 # Removes what setup, lint and test made; never results/, which may hold weeks of training.
 clean:

@@ -16,7 +16,7 @@ from typing import Any
 
 from benchmark.core.errors import UserError, run_command
 from benchmark.core.options import check_choices, option, parse
-from benchmark.core.value_types import PathText
+from benchmark.core.value_types import CountOrZero, PathText
 
 _SUFFIXES = re.compile(r"(?<=.)(\.(pth|pt|tar|ckpt|pkl|safetensors|torch|bin))+$")
 
@@ -42,7 +42,7 @@ class ConvertConfig:
     method: str | None = option(
         None, "pre-training method of a file that does not say it; recorded as stated by you", group="Input"
     )
-    epochs_stated: int | None = option(
+    epochs_stated: CountOrZero | None = option(
         None, "epochs of pre-training of a file that does not say them; recorded as stated by you", group="Input"
     )
     to: str = option(

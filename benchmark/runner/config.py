@@ -18,6 +18,7 @@ class SuiteConfig:
     )
     plan: bool = option(False, "print every run, its state, what is left and the power, and stop", group="Suite")
     json: bool = option(False, "print the plan as JSON", group="Suite")
+    list: bool = option(False, "print the suites that this project has, and stop", group="Suite")
     report: bool = option(True, "make the report at the end, into the folder above the records", group="Suite")
 
     imagenet: PathText | None = option(None, "ImageNet's training images, for suites that pre-train", group="Data")

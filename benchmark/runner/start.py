@@ -18,7 +18,7 @@ from benchmark.runner.overview import as_json, counts, left_lines, overview, pow
 from benchmark.runner.planned import PlannedRun, plan
 from benchmark.runner.power import powers
 from benchmark.runner.state import OVER, State, states
-from benchmark.runner.suite import FOLDERS, Suite, missing, read_suite, suite_path
+from benchmark.runner.suite import FOLDERS, Suite, missing, read_suite, shipped_suites, suite_path
 
 
 @dataclass(frozen=True)
@@ -35,12 +35,16 @@ class Prepared:
 
 def start(config: SuiteConfig) -> int:
     """Do what the options say; return 0. Raises ``UserError``, and ``RunFailed`` when a run did not complete."""
+    if config.list:
+        print("\n".join(f"{path.stem:<24} {read_suite(path).description}" for path in shipped_suites()))
+        return 0
     suite, ready = prepare(config)
     costs, power = Costs(ready.records), powers(ready.runs, ready.records)
     if config.json:
         print(json.dumps(as_json(ready.name, ready.runs, ready.states, costs, power), indent=1, allow_nan=False))
         return 0
     if config.plan:
+        print(f"{suite.description}\n")
         print("\n".join(overview(ready.runs, ready.states, costs, power)))
         return 0
     if config.cancel:

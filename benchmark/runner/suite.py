@@ -73,6 +73,11 @@ class Suite(_Strict):
         return self.resources.get(kind, Resources())
 
 
+def shipped_suites() -> list[Path]:
+    """Return the files of the suites that this project has, by name."""
+    return sorted(SUITES.glob("*.yaml"))
+
+
 def suite_path(name: str) -> Path:
     """Return the file of a suite given by name or path. Raises ``UserError`` with the nearest name."""
     try:
@@ -81,7 +86,7 @@ def suite_path(name: str) -> Path:
     except (OSError, ValueError):
         there = False
     if not there:
-        known = sorted(file.stem for file in SUITES.glob("*.yaml"))
+        known = [file.stem for file in shipped_suites()]
         raise UserError(
             f"there is no suite {shorten(repr(name))}{nearest(name[:100], known)} Suites are {', '.join(known)}, or a "
             "YAML file."

@@ -107,7 +107,8 @@ def announce(run: PretrainRun, trainer: PretrainTrainer, start: int) -> None:
         say(f"no --data given: training on the embedded photographs, as recipes/{config.method}_embedded.yaml says")
     if config.arch == "resnet18":
         say(
-            "a ResNet-18 can be classified (transfer/classify.py); no detector here takes one (that is for a ResNet-50)"
+            "a ResNet-18 can be classified (transfer/classify.py) and fine-tuned by the FPN protocols; C4 "
+            "protocols take a ResNet-50"
         )
     say(
         f"{config.method}, {config.arch}, {len(run.subject):,} images of {config.image_size} px, "

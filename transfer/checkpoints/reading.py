@@ -72,7 +72,7 @@ def read_file(path: str | Path, *, trust: bool = False) -> Contents:
         elif start[8:9] == b"{" and not start.startswith(b"{"):
             contents = _read_safetensors(path, int.from_bytes(start[:8], "little"))
         else:
-            raise UserError(f"{path} is no checkpoint: {what_a_file_is(path, start)}; {AGAIN}.")
+            raise UserError(f"{path} is not a checkpoint: {what_a_file_is(path, start)}.")
         len(contents.tensors)  # counted here, where too many of them are a mistake like any other
     except (TooMuch, TooManyTensors) as error:
         raise UserError(f"{path} is no checkpoint: {error}, which no checkpoint does; nothing was read.") from None
@@ -134,7 +134,9 @@ def _weigh(path: Path, file: Any, size: int) -> None:
 
 def _read_safetensors(path: Path, header: int) -> Contents:
     if header > MOST_HEADER:
-        raise UserError(f"{path} is no checkpoint: it is neither a torch file, nor a pickle, nor safetensors; {AGAIN}.")
+        raise UserError(
+            f"{path} is not a checkpoint: it is neither a torch file, nor a pickle, nor safetensors; {AGAIN}."
+        )
     try:
         with safe_open(path, framework="pt") as file:
             names = list(file.keys())

@@ -3,6 +3,7 @@
 import pytest
 from filelock import FileLock
 
+from benchmark import run
 from benchmark.comparison.inference import detectable
 from benchmark.core.files import write_json
 from benchmark.core.lock import LOCK_FILE
@@ -116,3 +117,9 @@ def test_one_run_a_side_shows_nothing(tmp_path):
     )
     (power,) = powers([planned(tmp_path, name, protocol="embedded") for name in ("random", "a")], [])
     assert "is not known before some have run" in power_line(power)
+
+
+def test_the_suites_are_listed(capsys):
+    assert run.main(["--list"]) == 0
+    listed = [line.split()[0] for line in capsys.readouterr().out.splitlines()]
+    assert {"demo", "epochs", "kernel_ssl_400_vs_800", "paper", "weights"} <= set(listed)

@@ -130,7 +130,7 @@ def test_address_and_hub_take_the_same_strict_path(zoo, server, monkeypatch):
     assert resolve_weights(server.add("/w.pth", PLAIN)).method is None
     with pytest.raises(UserError, match="holds no ResNet-50"):
         resolve_weights(server.add("/x.pth", torch_bytes({"x.weight": torch.ones(3)})))
-    with pytest.raises(UserError, match=r"is damaged|is no checkpoint|cannot be read"):
+    with pytest.raises(UserError, match=r"is damaged|is not a checkpoint|cannot be read"):
         resolve_weights(server.add("/y.pth", b"not a checkpoint at all"))
     monkeypatch.setenv("HF_ENDPOINT", server.url)
     tensors = {name: tensor.contiguous() for name, tensor in without_head(ONLINE).items()}
