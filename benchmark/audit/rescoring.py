@@ -9,6 +9,7 @@ from benchmark.core.errors import UserError
 from benchmark.detections.files import read_ground_truth, read_predictions
 from benchmark.detections.scoring import SHAPES, score
 from benchmark.records import RunRecord
+from benchmark.records.folders import record_id_of
 
 TOLERANCE = 0.01  # points of AP: detections are saved with their boxes and scores rounded to float32
 COMPARED = ("AP", "AP50", "AP75")
@@ -52,10 +53,10 @@ def rescore_all(records: Sequence[RunRecord], runs: Path | None, annotations: Pa
 
     Without `annotations` nothing is scored; the command prints how many were.
     """
-    folders = run_folders(runs) if runs is not None else {}
+    folders = run_folders(runs, records) if runs is not None else {}
     scored, findings = 0, []
     for record in records:
-        folder = next((path for key, path in folders.items() if key in record.id), None)
+        folder = folders.get(record.id)
         if record.kind != "detection" or record.status != "completed" or folder is None:
             continue
         saved = folder / PREDICTIONS
@@ -69,8 +70,10 @@ def rescore_all(records: Sequence[RunRecord], runs: Path | None, annotations: Pa
     return scored, findings
 
 
-def run_folders(runs: Path) -> dict[str, Path]:
-    """Return the run folders below `runs` by the key at the end of their names."""
+def run_folders(runs: Path, records: Sequence[RunRecord]) -> dict[str, Path]:
+    """Return the run folders below `runs` by the id of the record that belongs to each."""
     if not runs.is_dir():
         raise UserError(f"there is no folder {runs}; give the folder that holds the folders of the runs.")
-    return {path.name.rsplit("-", 1)[-1]: path for path in sorted(runs.iterdir()) if path.is_dir()}
+    ids = [record.id for record in records]
+    found = {record_id_of(path, ids): path for path in sorted(runs.iterdir()) if path.is_dir()}
+    return {name: path for name, path in found.items() if name is not None}

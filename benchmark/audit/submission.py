@@ -15,6 +15,7 @@ from benchmark.audit.shipped import shipped_protocols
 from benchmark.core.errors import UserError
 from benchmark.core.files import sha256_of
 from benchmark.records import RunRecord
+from benchmark.records.folders import record_id_of
 
 HEX = re.compile(r"[0-9a-f]{64}")
 NEEDED_VERSIONS = {"detection": ("torch", "detectron2"), "pretrain": ("torch",), "classification": ("torch",)}
@@ -82,7 +83,8 @@ def _provenance(record: RunRecord) -> Iterable[str]:
         yield "it carries no configuration, so nobody can repeat the run"
     elif record.config_hash != sha256_of(record.config) and PLACEHOLDER not in str(record.config):
         yield "its config_hash is not the hash of the configuration beside it; one of the two was changed afterwards"
-    missing = [name for name in NEEDED_VERSIONS.get(record.kind, ()) if not record.versions.get(name)]
+    known = {name.removeprefix("sal-") for name, version in record.versions.items() if version}  # as it is packaged
+    missing = [name for name in NEEDED_VERSIONS.get(record.kind, ()) if name not in known]
     if missing:
         yield f"it does not say which version of {' and '.join(missing)} ran"
     if not record.git_commit:
@@ -202,11 +204,10 @@ def _copies(records: Sequence[RunRecord]) -> list[Finding]:
 
 def _left_out(records: Sequence[RunRecord], runs: Path) -> list[Finding]:
     """Find run folders that hold results and have no record among these."""
-    keys = {record.id for record in records}
+    ids = [record.id for record in records]
     findings = []
     for folder in sorted(path for path in runs.iterdir() if path.is_dir()):
-        if (folder / "results.json").is_file() or (folder / "run.json").is_file():
-            key = folder.name.rsplit("-", 1)[-1]
-            if not any(key in record for record in keys):
-                findings.append(Finding(folder.name, "the folder of this run is here and its record is left out"))
+        a_run = (folder / "results.json").is_file() or (folder / "run.json").is_file()
+        if a_run and record_id_of(folder, ids) is None:
+            findings.append(Finding(folder.name, "the folder of this run is here and its record is left out"))
     return findings

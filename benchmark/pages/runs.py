@@ -12,6 +12,7 @@ from typing import Any
 from PIL import Image
 
 from benchmark.records import RunRecord
+from benchmark.records.folders import record_id_of
 
 METRICS, PICTURE, PREDICTIONS = "metrics.json", "predictions.png", "predictions.json"
 MAX_BYTES = 64 << 20  # of one metrics.json
@@ -28,15 +29,15 @@ class RunFolder:
 
 
 def find_runs(records: Sequence[RunRecord], folder: Path) -> list[RunFolder]:
-    """Return the folders of the records' runs; a folder belongs to the record whose key ends its name."""
+    """Return the folders of the records' runs; a folder keeps a copy of its record."""
     if not folder.is_dir():
         return []
-    by_key = {record.id.rsplit("-", 1)[-1]: record for record in records}
+    by_id = {record.id: record for record in records}
     found = []
     for path in sorted(folder.iterdir()):
-        record = by_key.get(path.name.rsplit("-", 1)[-1])
-        if record is not None and path.is_dir():
-            found.append(RunFolder(record, path))
+        name = record_id_of(path, by_id) if path.is_dir() else None
+        if name is not None:
+            found.append(RunFolder(by_id[name], path))
     return found
 
 
