@@ -60,7 +60,7 @@ def linear_probe(
             optimiser.step()
         if not torch.isfinite(loss):
             raise RunFailed(f"the loss of the linear probe is not finite in epoch {epoch + 1} (peak lr {lr:.4g})")
-        bar.set_postfix(loss=f"{float(loss.detach()):.3f}", refresh=False)
+        bar.set_postfix({"loss": f"{float(loss.detach()):.3f}"})
     model.eval()
     scores = lambda rows: model(rows.to(device)).cpu()  # noqa: E731
     found, _ = ranks(scores, *test)
