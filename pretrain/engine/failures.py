@@ -72,5 +72,7 @@ def _of_system(error: Exception) -> RunFailed | None:
     }
     if not isinstance(error, OSError) or error.errno not in advice:
         return None
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return RunFailed(f"{error.filename or 'a file'} cannot be written ({error.strerror}); {advice[error.errno]}")
     where = f"{error.filename}: " if error.filename else ""
     return RunFailed(f"{where}{error.strerror}; {advice[error.errno]}")

@@ -80,7 +80,7 @@ def test_gradient_caching_repeats_the_forward_pass_and_needs_the_memory_of_a_mic
 
 
 def test_saved_bytes_are_linear_in_the_batch_and_leave_the_network_as_it_was():
-    config = make_config(**SMALL)
+    config = make_config(**SMALL, precision="bf16")
     method = make_method(config)
     before = {name: tensor.clone() for name, tensor in method.state_dict().items()}
     two, four, eight = (saved_bytes(method, config, n) for n in (2, 4, 8))
