@@ -7,22 +7,16 @@ not average it. A detector without any prediction has an AP of 0.0, which is a r
 import contextlib
 import io
 from collections.abc import Sequence
-from itertools import chain
 from operator import itemgetter
 from typing import Any
 
-import hotcoco
-import numpy as np
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
 from benchmark.core.errors import check_choice
+from benchmark.detections.scoring import COCO_METRICS, SHAPES, loaded, only
 from transfer.detection.config import EVALUATORS
 from transfer.evaluation.by_image import ByImage, Metrics, percent
-
-# COCO's twelve numbers in the order of both evaluators' ``stats``; the digits after AR are detections an image.
-COCO_METRICS = ("AP", "AP50", "AP75", "APs", "APm", "APl", "AR1", "AR10", "AR100", "ARs", "ARm", "ARl")
-SHAPES = {"bbox": "bbox", "segm": "segmentation"}  # kind of AP -> the part of a result that it compares
 
 
 def coco_metrics(ground_truth: dict, predictions: list[dict], task: str, evaluator: str = "hotcoco") -> Metrics:
@@ -62,40 +56,15 @@ def coco_metrics(ground_truth: dict, predictions: list[dict], task: str, evaluat
 
 def loaded_evaluation(ground_truth: dict, predictions: list[dict], task: str, evaluator: str) -> Any:
     """Return the evaluator's ``COCOeval`` with the data loaded, as ``coco_metrics`` uses it; same arguments."""
-    return {"hotcoco": _hotcoco, "pycocotools": _pycocotools}[evaluator](ground_truth, predictions, task)
-
-
-def _hotcoco(ground_truth: dict, predictions: list[dict], task: str) -> hotcoco.COCOeval:
-    truth = hotcoco.COCO(ground_truth)
-    if not predictions:  # load_res cannot know what an empty list holds
-        found = hotcoco.COCO({**ground_truth, "annotations": []})
-    else:
-        found = truth.load_res(_table(predictions) if task == "bbox" else _only(predictions, SHAPES[task]))
-    return hotcoco.COCOeval(truth, found, task)
+    return {"hotcoco": loaded, "pycocotools": _pycocotools}[evaluator](ground_truth, predictions, task)
 
 
 def _pycocotools(ground_truth: dict, predictions: list[dict], task: str) -> COCOeval:
     # pycocotools writes into the dictionaries it is given, hence the copies.
     truth = _coco({**ground_truth, "annotations": [dict(a) for a in ground_truth["annotations"]]})
     empty = _coco({**ground_truth, "annotations": []})
-    found = truth.loadRes(_only(predictions, SHAPES[task])) if predictions else empty
+    found = truth.loadRes(only(predictions, SHAPES[task])) if predictions else empty
     return COCOeval(truth, found, task)
-
-
-def _only(predictions: list[dict], shape: str) -> list[dict]:
-    kept = ("image_id", "category_id", "score", shape)
-    return [{key: prediction[key] for key in kept} for prediction in predictions]
-
-
-def _table(predictions: list[dict]) -> np.ndarray:
-    """Return rows of image id, x, y, w, h, score, category id, exact as float64: read faster than dictionaries."""
-    count = len(predictions)
-    rows = np.empty((count, 7))
-    for column, key in ((0, "image_id"), (5, "score"), (6, "category_id")):
-        rows[:, column] = np.fromiter(map(itemgetter(key), predictions), np.float64, count)
-    numbers = chain.from_iterable(map(itemgetter("bbox"), predictions))
-    rows[:, 1:5] = np.fromiter(numbers, np.float64, 4 * count).reshape(count, 4)
-    return rows
 
 
 def _coco(content: dict) -> COCO:
