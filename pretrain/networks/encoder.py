@@ -4,6 +4,8 @@ import torch
 import torchvision
 from torch import Tensor, nn
 
+from pretrain.networks.small_maps import use_small_maps
+
 FEATURES = {"resnet18": 512, "resnet50": 2048}
 
 
@@ -18,6 +20,7 @@ def build_backbone(arch: str, zero_init: bool = True) -> nn.Module:
     """
     backbone = getattr(torchvision.models, arch)(weights=None, zero_init_residual=zero_init)
     backbone.fc = nn.Identity()
+    use_small_maps(backbone)
     return backbone
 
 
