@@ -2,7 +2,6 @@
 
 import re
 import shlex
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -64,26 +63,44 @@ class PlannedRun:
 def plan(suite: Suite, path: Path, output: Path, records: Path) -> list[PlannedRun]:
     """Return the runs of a suite in the order in which they are started.
 
-    Seed by seed: an interrupted suite then holds whole comparisons, not many repeats of one row. Equal content gives
-    equal names, so a suite that is started again goes through the same folders.
+    Seed by seed of pre-training, then seed by seed of fine-tuning: an interrupted suite then holds whole comparisons,
+    not many repeats of one row. A probe comes directly after the pre-training that it looks at, since it takes minutes:
+    what has been measured is not lost with the checkpoint. Equal content gives equal names, so a suite that is started
+    again goes through the same folders.
 
     Raises:
         UserError: weights that are neither a run nor a file nor a published name, or a run that is named twice.
     """
-    runs: list[PlannedRun] = []
     checkpoints: dict[str, list[PlannedRun]] = {}
     for name, options in suite.pretrain.items():
         seeds, rest = _seeds_of(name, options or {}, path)
         checkpoints[name] = [_pretraining(name, rest, seed, suite, output, records) for seed in seeds]
-    runs += [run for group in checkpoints.values() for run in group]
+    of: dict[str | None, list[PlannedRun]] = {}  # by the pre-training that they need
     for entry in suite.transfer:
         for seed in entry.seeds:
             for weights in entry.weights:
                 _check_weights(weights, checkpoints, path)
-                sources: Sequence[PlannedRun | None] = checkpoints.get(weights, [None])
-                runs += [_fine_tuning(entry, weights, seed, source, suite, output, records) for source in sources]
+                for source in checkpoints.get(weights, [None]):
+                    run = _fine_tuning(entry, weights, seed, source, suite, output, records)
+                    of.setdefault(run.needs, []).append(run)
+    runs = _in_order(list(checkpoints.values()), of)
     if len({run.name for run in runs}) < len(runs):
         raise UserError(f"{path} names one run twice; every script, protocol, weights and seed may come once.")
+    return runs
+
+
+def _in_order(pretrainings: list[list[PlannedRun]], of: dict[str | None, list[PlannedRun]]) -> list[PlannedRun]:
+    """Return all runs in order, given the pre-trainings by name and seed, and the runs by the one that they need."""
+    runs: list[PlannedRun] = []
+    for place in range(max([1, *map(len, pretrainings)])):
+        now = [group[place] for group in pretrainings if place < len(group)]
+        fine_tunings: list[PlannedRun] = []
+        for needed in [None, *now] if place == 0 else now:
+            following = of.get(needed.name if needed else None, [])
+            runs += [*([needed] if needed else []), *(run for run in following if run.kind == "classify")]
+            fine_tunings += [run for run in following if run.kind != "classify"]
+        # Stable: within a seed the checkpoints stay in the order of the file.
+        runs += sorted(fine_tunings, key=lambda run: run.options["seed"])
     return runs
 
 

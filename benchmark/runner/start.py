@@ -70,14 +70,14 @@ def start(config: SuiteConfig) -> int:
 def prepare(config: SuiteConfig) -> tuple[Suite, Prepared]:
     """Return the suite and its runs with their states. Raises ``UserError`` for a mistake in it."""
     path = suite_path(config.suite)
-    given = {name: _absolute(getattr(config, name)) for name in FOLDERS} | {"weights": config.weights or None}
+    given = {name: _given(getattr(config, name)) for name in FOLDERS} | {"weights": config.weights or None}
     suite = read_suite(path, given)
     if config.hours is not None:
         kinds = ("pretrain", "coco", "voc", "classify")
         limited = {kind: suite.of(kind).model_copy(update={"hours": float(config.hours)}) for kind in kinds}
         suite = suite.model_copy(update={"resources": limited})
-    folder = Path(config.records or RESULTS / "records").absolute()
-    output = Path(config.output or RESULTS / "runs" / path.stem).absolute()
+    folder = _portable(config.records or RESULTS / "records")
+    output = _portable(config.output or RESULTS / "runs" / path.stem)
     runs = plan(suite, path, output, folder)
     records, problems = scan_records(folder)
     for problem in problems[:3]:
@@ -85,8 +85,17 @@ def prepare(config: SuiteConfig) -> tuple[Suite, Prepared]:
     return suite, Prepared(path.stem, runs, states(runs, records), records, output, folder)
 
 
-def _absolute(folder: str | None) -> str | None:
-    return None if folder is None else str(Path(folder).absolute())
+def _portable(folder: str | Path) -> Path:
+    """Return a folder as the runs and their records name it: relative where it lies below the current folder.
+
+    Records are shared and committed; they should not hold the paths of somebody's machine where they need not.
+    """
+    there = Path(folder).absolute()
+    return there.relative_to(Path.cwd()) if there.is_relative_to(Path.cwd()) else there
+
+
+def _given(folder: str | None) -> str | None:
+    return None if folder is None else str(_portable(folder))
 
 
 def work(config: SuiteConfig, ready: Prepared, costs: Costs) -> list[str]:

@@ -26,13 +26,17 @@ class State:
     record: RunRecord | None = None
 
 
-def by_folder(records: Iterable[RunRecord]) -> dict[Path, RunRecord]:
-    """Return the records by the folder of their run, as its config names it."""
-    found: dict[Path, RunRecord] = {}
+def by_folder(records: Iterable[RunRecord]) -> dict[str, RunRecord]:
+    """Return the records by the name of their run's folder.
+
+    The name ends with the hash of all that makes the run, so that records say what is done also after the folder of the
+    suite was moved, or on another machine.
+    """
+    found: dict[str, RunRecord] = {}
     for record in records:
         output = record.config.get("output")
         if isinstance(output, str) and output:
-            found[Path(output)] = record
+            found[Path(output).name] = record
     return found
 
 
@@ -42,14 +46,14 @@ def states(runs: Sequence[PlannedRun], records: Iterable[RunRecord]) -> dict[str
     return {run.name: state_of(run, known) for run in runs}
 
 
-def state_of(run: PlannedRun, known: Mapping[Path, RunRecord]) -> State:
-    """Return the state of one run, given the records by folder.
+def state_of(run: PlannedRun, known: Mapping[str, RunRecord]) -> State:
+    """Return the state of one run, given the records by the name of their folder.
 
     A completed record means done, and a diverged one is a result too: the same command would diverge again. Otherwise a
     lock that is held means running, a record of a failure means failed, and an outcome without a record a run that was
     stopped and continues.
     """
-    record = known.get(run.output)
+    record = known.get(run.name)
     if record is not None and record.status == "completed":
         return State("done", "", record)
     if who := _working_in(run.output):

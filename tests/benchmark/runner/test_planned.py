@@ -101,14 +101,29 @@ def test_seeds_of_pretraining_multiply_those_of_fine_tuning(tmp_path):
     runs = plan(read_suite(path), path, tmp_path, tmp_path)
     assert [r.name[:-9] for r in runs] == [
         "pretrain-a-seed0",
+        *("coco-random-seed0", "coco-a-pre0-seed0", "coco-random-seed1", "coco-a-pre0-seed1"),
         "pretrain-a-seed7",
-        *("coco-random-seed0", "coco-a-pre0-seed0", "coco-a-pre7-seed0"),
-        *("coco-random-seed1", "coco-a-pre0-seed1", "coco-a-pre7-seed1"),
+        *("coco-a-pre7-seed0", "coco-a-pre7-seed1"),
     ]
-    assert word_after(runs[1], "--seed") == "7"
-    assert word_after(runs[4], "--weights") == str(runs[1].output / "checkpoint.pth")
-    assert runs[4].needs == runs[1].name
-    assert {r.group for r in runs[2:]} == {"coco-random", "coco-a"}
+    assert word_after(runs[5], "--seed") == "7"
+    assert word_after(runs[6], "--weights") == str(runs[5].output / "checkpoint.pth")
+    assert runs[6].needs == runs[5].name
+    assert {r.group for r in runs if r.kind == "coco"} == {"coco-random", "coco-a"}
+
+
+def test_a_probe_comes_directly_after_its_pretraining_so_that_every_prefix_is_a_smaller_study(tmp_path):
+    path = tmp_path / "suite.yaml"
+    path.write_text(
+        "pretrain: {a: {epochs: 1, seeds: [0, 7]}, b: {epochs: 2, seeds: [0, 7]}}\n"
+        "transfer: [{script: coco, weights: [b, a]}, {script: classify, weights: [random, a, b]}]\n"
+    )
+    assert [r.name[:-9] for r in plan(read_suite(path), path, tmp_path, tmp_path)] == [
+        "classify-random-seed0",
+        *("pretrain-a-seed0", "classify-a-pre0-seed0", "pretrain-b-seed0", "classify-b-pre0-seed0"),
+        *("coco-a-pre0-seed0", "coco-b-pre0-seed0"),
+        *("pretrain-a-seed7", "classify-a-pre7-seed0", "pretrain-b-seed7", "classify-b-pre7-seed0"),
+        *("coco-a-pre7-seed0", "coco-b-pre7-seed0"),
+    ]
 
 
 def test_what_the_command_gives_takes_the_place_of_names(tmp_path):
