@@ -108,12 +108,12 @@ def search_suite(plan: Plan) -> dict[str, Any]:
     """Return the suite that tries the learning rates: short pre-trainings, each probed on a hold-out of train/."""
     wanted = plan.learning_rates
     pretrain = {
-        c.name: _pretraining(plan, c.setting, plan.methods[c.setting], wanted.epochs, c.factor)
+        c.name: pretraining(plan, c.setting, plan.methods[c.setting], wanted.epochs, c.factor)
         | {"seeds": [wanted.seed]}
         for c in candidates(plan)
     }
     probe = {"script": "classify", "weights": list(pretrain), "seeds": [0]}
-    probe["options"] = _probe(plan, f"{plan.folder}/train")
+    probe["options"] = probe_options(plan, f"{plan.folder}/train")
     return {"description": "learning rates of the miniature study", "pretrain": pretrain, "transfer": [probe]}
 
 
@@ -127,12 +127,12 @@ def runs_suite(plan: Plan, factors: Mapping[str, float]) -> dict[str, Any]:
     rest = [(name, epochs) for name in plan.methods for epochs in plan.epochs if (name, epochs) not in first]
     pretrain = {}
     for name, epochs in [*first, *rest]:
-        options = _pretraining(plan, name, plan.methods[name], epochs, factors[name])
+        options = pretraining(plan, name, plan.methods[name], epochs, factors[name])
         pretrain[setting_name(name, epochs)] = options | _observed(plan, name, epochs) | {"seeds": plan.seeds}
     for epochs in plan.epochs:
-        ceiling = _pretraining(plan, "supervised", plan.controls["supervised"], epochs, 1.0)
+        ceiling = pretraining(plan, "supervised", plan.controls["supervised"], epochs, 1.0)
         pretrain[setting_name("supervised", epochs)] = ceiling | {"seeds": plan.seeds}
-    options = _probe(plan, plan.folder)
+    options = probe_options(plan, plan.folder)
     arch = {"arch": plan.shared["arch"]}
     transfer = [
         {"script": "classify", "weights": ["random"], "seeds": plan.seeds, "options": options | arch},
@@ -146,7 +146,7 @@ def setting_name(name: str, epochs: int) -> str:
     return f"{name}-{epochs}"
 
 
-def _pretraining(plan: Plan, name: str, options: Options, epochs: int, factor: float) -> Options:
+def pretraining(plan: Plan, name: str, options: Options, epochs: int, factor: float) -> Options:
     """Return the options of one pre-training."""
     given: Options = {"method": name, **options, "epochs": epochs}
     for rate in ("lr", "lr_biases"):
@@ -162,7 +162,7 @@ def _observed(plan: Plan, name: str, epochs: int) -> Options:
     return {"diagnose_every": plan.diagnose_every} | ({"keep_epochs": plan.over_training.epochs} if kept else {})
 
 
-def _probe(plan: Plan, folder: str) -> Options:
+def probe_options(plan: Plan, folder: str) -> Options:
     return {"data": folder, "image_size": plan.shared["image_size"], "workers": 0}
 
 

@@ -91,11 +91,14 @@ def fit(features: Tensor, labels: Tensor, classes: int, l2: float, start: Exact 
         line_search_fn="strong_wolfe",
     )  # fmt: skip
 
+    small = [(features.double() - mean) / scale] if len(features) <= ROWS else None  # else computed again each time
+
     def closure() -> Tensor:
         optimiser.zero_grad()
         total = torch.zeros((), dtype=torch.float64)
-        for rows, truth in zip(features.split(ROWS), labels.split(ROWS), strict=True):
-            scores = ((rows.double() - mean) / scale) @ weight + bias
+        standardised = small or ((rows.double() - mean) / scale for rows in features.split(ROWS))
+        for rows, truth in zip(standardised, labels.split(ROWS), strict=True):
+            scores = rows @ weight + bias
             part = F.cross_entropy(scores, truth, reduction="sum") / len(features)
             part.backward()
             total += part.detach()
