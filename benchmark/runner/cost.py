@@ -16,6 +16,7 @@ from benchmark.runner.state import OVER, State
 A100_HOURS = {"coco-c4-1x": 57.0, "coco-c4-2x": 115.0, "coco-fpn-1x": 42.0, "coco-fpn-2x": 84.0}
 # 24,000 of 90,000 iterations; VOC's images are no larger.
 A100_HOURS["voc-c4-24k"] = A100_HOURS["coco-c4-1x"] * 24 / 90
+IMAGENET_SIZE = {"arch": "resnet50", "image_size": 224}  # for which the figures of pre-training hold
 TWO_VIEWS_AND_MOMENTUM = 22.8 * 8 / 400  # A100 hours an epoch of ImageNet
 # Forward passes of a 224 px view an image and step: each view with gradient 3, without 1.
 PASSES = {
@@ -68,7 +69,9 @@ class Costs:
     @staticmethod
     def _recipe(config: Mapping[str, object]) -> tuple:
         embedded = config.get("data") is None
-        return (str(config.get("method", "kernel_ssl")), embedded, str(config.get("images")) if embedded else "")
+        size = [str(config.get(name) or usual) for name, usual in IMAGENET_SIZE.items()]
+        images = str(config.get("images")) if embedded else ""
+        return (str(config.get("method", "kernel_ssl")), embedded, images, *([] if embedded else size))
 
     def of(self, run: PlannedRun) -> Cost:
         """Return what a whole run costs."""
@@ -90,7 +93,8 @@ class Costs:
         if measured:
             return Cost(epochs * sum(measured) / len(measured), f"measured, {len(measured)} runs")
         method = str(run.options.get("method", "kernel_ssl"))
-        if run.options.get("data") is None or method not in PASSES or "images" in run.options:
+        of_imagenet = all(run.options.get(name, usual) == usual for name, usual in IMAGENET_SIZE.items())
+        if run.options.get("data") is None or method not in PASSES or "images" in run.options or not of_imagenet:
             return Cost(None, "not known")
         hours = epochs * TWO_VIEWS_AND_MOMENTUM * PASSES[method] / PASSES["kernel_ssl"]
         return Cost(hours, "A100 hours by forward passes, ImageNet")

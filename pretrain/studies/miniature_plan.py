@@ -169,4 +169,11 @@ def probe_options(plan: Plan, folder: str) -> Options:
 def suite_text(suite: dict[str, Any]) -> str:
     """Return a suite as the text of its file."""
     head = "# Made from plan.yaml by `python pretrain/studies/miniature.py`; change the plan, not this file.\n"
-    return head + yaml.safe_dump(suite, sort_keys=False, width=1000, default_flow_style=None)
+    return head + yaml.dump(suite, Dumper=_WithoutAliases, sort_keys=False, width=1000, default_flow_style=None)
+
+
+class _WithoutAliases(yaml.SafeDumper):
+    """Writes equal lists out each time: suites allow no aliases."""
+
+    def ignore_aliases(self, data: Any) -> bool:
+        return True

@@ -38,7 +38,7 @@ def probes(records: Iterable[RunRecord]) -> list[Probed]:
     """Return the completed probes among records, sorted by setting and seed."""
     found = []
     for record in records:
-        if record.kind != "classify" or record.status != "completed":
+        if record.kind != "classification" or record.status != "completed":
             continue
         weights = str(record.config.get("weights"))
         folder = FOLDER.match(Path(weights).parent.name)
