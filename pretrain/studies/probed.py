@@ -10,6 +10,7 @@ from benchmark.comparison.repeats import Repeat, summarise
 from benchmark.records import RunRecord
 
 FOLDER = re.compile(r"^pretrain-(?P<setting>.+)-seed(?P<seed>\d+)-[0-9a-f]{8}$")  # as benchmark/run.py names it
+KEPT = re.compile(r"^checkpoint_(?P<epoch>\d+)\.pth$")
 RANDOM = "random"
 FEATURES = "features"  # the part of a probe's metrics that is no accuracy
 
@@ -21,6 +22,7 @@ class Probed:
     setting: str
     seed: int
     record: RunRecord
+    epoch: int | None = None  # of a checkpoint kept during training, None for the last one
 
     def value(self, metric: str) -> float | None:
         """Return top-1 in percent of a classifier, such as ``knn``, or a rank, such as ``effective_rank``."""
@@ -35,18 +37,24 @@ class Probed:
 
 
 def probes(records: Iterable[RunRecord]) -> list[Probed]:
-    """Return the completed probes among records, sorted by setting and seed."""
+    """Return the completed probes of last checkpoints among records, sorted by setting and seed."""
+    return [probe for probe in all_probes(records) if probe.epoch is None]
+
+
+def all_probes(records: Iterable[RunRecord]) -> list[Probed]:
+    """Return all completed probes among records, those of kept checkpoints too, sorted by setting, seed and epoch."""
     found = []
     for record in records:
         if record.kind != "classification" or record.status != "completed":
             continue
-        weights = str(record.config.get("weights"))
-        folder = FOLDER.match(Path(weights).parent.name)
+        weights = Path(str(record.config.get("weights")))
+        folder, kept = FOLDER.match(weights.parent.name), KEPT.match(weights.name)
         if folder:
-            found.append(Probed(folder["setting"], int(folder["seed"]), record))
-        elif weights == RANDOM:
+            epoch = int(kept["epoch"]) if kept else None
+            found.append(Probed(folder["setting"], int(folder["seed"]), record, epoch))
+        elif weights.name == RANDOM:
             found.append(Probed(RANDOM, int(record.seed), record))
-    return sorted(found, key=lambda probe: (probe.setting, probe.seed))
+    return sorted(found, key=lambda probe: (probe.setting, probe.seed, probe.epoch or 0))
 
 
 def diverged(records: Iterable[RunRecord]) -> set[str]:

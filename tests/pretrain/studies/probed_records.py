@@ -5,18 +5,17 @@ import hashlib
 from benchmark.records import RunRecord
 
 
-def probe(setting, seed, top1, rank=10.0, knn=None):
+def probe(setting, seed, top1, rank=10.0, knn=None, epoch=None):
     """Return the record of a probe of the pre-training `setting` with `seed`, or of the untrained encoder."""
     key = hashlib.sha256(f"{setting} {seed}".encode()).hexdigest()
-    weights = (
-        "random"
-        if setting == "random"
-        else f"results/runs/study/pretrain-{setting}-seed{seed}-{key[:8]}/checkpoint.pth"
-    )
+    name = "checkpoint.pth" if epoch is None else f"checkpoint_{epoch:04d}.pth"
+    trained = f"results/runs/study/pretrain-{setting}-seed{seed}-{key[:8]}/{name}"
+    weights = "random" if setting == "random" else trained
+    identity = hashlib.sha256(f"{weights} {seed}".encode()).hexdigest()
     accuracy = {"top1": top1, "top1_low": top1 - 3, "top1_high": top1 + 3}
     knn = top1 - 5 if knn is None else knn
     return RunRecord(
-        id=f"classification-{key[:10]}",
+        id=f"classification-{identity[:10]}",
         kind="classification",
         status="completed",
         duration_seconds=1.0,
@@ -29,7 +28,7 @@ def probe(setting, seed, top1, rank=10.0, knn=None):
             "features": {"effective_rank": rank, "intra_class_effective_rank": rank / 2},
         },
         config={"weights": weights},
-        config_hash=key,
+        config_hash=identity,
     )
 
 
