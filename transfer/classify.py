@@ -21,6 +21,7 @@ def main(argv: list[str] | None = None) -> int:
     # Imported late so that --help and mistakes answer at once.
     from pretrain.engine.life import check, live
     from pretrain.engine.processes import choose_device
+    from transfer.probing.forecast import feature_seconds
     from transfer.probing.run import plan, prepare
     from transfer.probing.work import describe, probe
 
@@ -28,7 +29,7 @@ def main(argv: list[str] | None = None) -> int:
     if not config.dry_run:
         return live(run, probe, describe)
     check(run)
-    print(plan(run))
+    print(plan(run, feature_seconds(run)))
     return 0
 
 

@@ -1,6 +1,7 @@
 """A probe, resolved and checked before anything is computed, and its plan for people."""
 
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 
 import torch
@@ -17,6 +18,7 @@ from transfer.checkpoints.backbone import Backbone
 from transfer.checkpoints.weights import resolve_weights
 from transfer.probing.config import NOT_IDENTITY, ClassifyConfig
 from transfer.probing.encoder import check_for_classification
+from transfer.probing.repeated import check_repeated
 from transfer.probing.splits import OWN_TEST, LabelledImages, find_splits
 
 EMBEDDED_SIZE = 96  # px of the composed photographs
@@ -25,8 +27,8 @@ WIDTH = {"resnet18": 512, "resnet50": 2048}  # outputs of the encoder
 
 @dataclass(frozen=True)
 class Subject:
-    """What a probe works on: weights, method, both splits, classes, name of the data, numbers of
-    neighbours, and the key of its features."""
+    """What a probe works on: weights, method, both splits, classes, name of the data, numbers of neighbours, the key of
+    its features, and how many test images are training images too (None: not looked at)."""
 
     weights: Backbone
     method: str
@@ -36,6 +38,7 @@ class Subject:
     data: str
     neighbours: tuple[int, ...]
     features_key: str
+    leaked: int | None
 
 
 ProbeRun = Run[ClassifyConfig, Subject]
@@ -67,13 +70,16 @@ def prepare(config: ClassifyConfig, device: torch.device) -> ProbeRun:
             f"--neighbours {min(config.neighbours)} is more than the {len(train.paths)} training images; "
             "give a smaller number."
         )
+    leaked = check_repeated(train, test)
     images = {"train": train.fingerprint(), "test": test.fingerprint()}
     encoder = {"weights": weights.sha256, "branch": weights.branch, "arch": weights.arch}
     settings = {key: value for key, value in to_dict(config).items() if key not in NOT_IDENTITY}
     settings |= {"image_size": config.size}
     identity = {"script": "classify", "config": settings, **encoder, "data": images}
     features_key = sha256_of([encoder, images, config.size, config.precision])[:16]
-    subject = Subject(weights, weights.name(config.weights), train, test, classes, data, neighbours, features_key)
+    subject = Subject(
+        weights, weights.name(config.weights), train, test, classes, data, neighbours, features_key, leaked
+    )
     key = run_key(identity)
     output = Path(config.output or RESULTS / "runs" / f"classify-{key}")
     records = Path(config.records or RECORDS)
@@ -97,11 +103,15 @@ def notes(run: ProbeRun) -> list[str]:
         found.append(
             f"left out    k-NN with {', '.join(left_out)}: there are {len(subject.train.paths)} training images"
         )
+    if subject.leaked:
+        found.append(
+            f"warning     {subject.leaked} of the test images are training images too; accuracies are too high"
+        )
     return found
 
 
-def plan(run: ProbeRun) -> str:
-    """Return the plan of a run as text: weights, data and iterations first, then the resolved options."""
+def plan(run: ProbeRun, feature_seconds: float) -> str:
+    """Return the plan of a run as text: weights, data, time and iterations first, then the resolved options."""
     config, subject, settings = run.config, run.subject, run.config.probe
     weights, n = subject.weights, len(subject.train.paths)
     batch, folder = settings.batch_for(n), config.features or RESULTS / "features"
@@ -112,7 +122,8 @@ def plan(run: ProbeRun) -> str:
             f"data        {n:,} training and {len(subject.test.paths):,} test images ({subject.test.name}), "
             f"{len(subject.classes)} classes, crops of {config.size} px",
             *notes(run),
-            f"features    {_size(weights.arch, n + len(subject.test.paths))} kept in {folder}",
+            f"features    {_size(weights.arch, n + len(subject.test.paths))} kept in {folder}; computed in about "
+            f"{timedelta(seconds=round(feature_seconds))} with one reading process on this machine",
             f"probe       as {config.recipe}: {settings.iterations_for(n)} iterations = {settings.epochs} epochs x "
             f"{n // batch}, batch {batch}, {settings.optimizer_for(n)}, peak lr {settings.lr:g} x {batch} / 256 = "
             f"{settings.lr_for(n):.4g}",

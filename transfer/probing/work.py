@@ -38,6 +38,7 @@ def probe(run: ProbeRun, account: Account) -> Metrics:
     subject, done = run.subject, read_results(run.output / RESULT)
     account.details |= {"classes": subject.classes, "arch": subject.weights.arch, "test_split": subject.test.name}
     account.details |= {"training_images": len(subject.train.paths), "test_images": len(subject.test.paths)}
+    account.details["test_images_also_in_training"] = subject.leaked
     account.details["optimizer"] = run.config.probe.optimizer_for(len(subject.train.paths))
     if done is not None:
         say(f"this run is complete already: {run.output / RESULT}")
