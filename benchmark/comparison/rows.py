@@ -215,7 +215,7 @@ def detection_tables(records: Iterable[RunRecord], published: Iterable[Published
         UserError: a detection record tells other epochs than the pre-training record of the very same weights.
     """
     records, published = list(records), list(published)
-    pretrained = {key: r for r in records if r.kind == "pretrain" for key in _weights_keys(r)}
+    pretrained = {key: r for r in records if r.kind == "pretrain" for key in weights_keys(r)}
     groups: dict[tuple, list[RunRecord]] = defaultdict(list)
     for record in records:
         if record.kind == "detection":
@@ -231,14 +231,14 @@ def detection_tables(records: Iterable[RunRecord], published: Iterable[Published
     return tables
 
 
-def _weights_keys(record: RunRecord) -> list[str]:
+def weights_keys(record: RunRecord) -> list[str]:
     """Return the hashes by which the weights of a record are known: of their tensors, of their file."""
     return [key for key in (record.weights_sha256, record.file_sha256) if key]
 
 
 def _source_of(record: RunRecord, pretrained: dict[str, RunRecord]) -> RunRecord | None:
     """Return the record of the pre-training that made the weights of a record, where there is one."""
-    return next((pretrained[key] for key in _weights_keys(record) if key in pretrained), None)
+    return next((pretrained[key] for key in weights_keys(record) if key in pretrained), None)
 
 
 def _check_epochs(record: RunRecord, source: RunRecord | None) -> None:
@@ -298,7 +298,7 @@ def _add(row: MeasuredRow, record: RunRecord, source: RunRecord | None) -> None:
         row.troubles.append(trouble(record))
         return
     drawn = record.method in RANDOM_INITS  # every seed draws its own weights
-    checkpoint = f"{record.method} {record.seed}" if drawn else next(iter(_weights_keys(record)), None)
+    checkpoint = f"{record.method} {record.seed}" if drawn else next(iter(weights_keys(record)), None)
     pretrain_seed = record.pretrain_seed if record.pretrain_seed is not None else getattr(source, "seed", None)
     pretrain_seed = record.seed if drawn else pretrain_seed
     for task, values in record.metrics.items():

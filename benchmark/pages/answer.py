@@ -33,7 +33,7 @@ def answer(tables: Sequence[Table]) -> tuple[str, tuple[str, ...]]:
     """Return the answer in one sentence, and sentences that belong to it."""
     table = main_table(tables)
     if table is None:
-        return "Nothing has been measured here yet; the tables below quote published figures.", ()
+        return "No detector has been measured here yet; the tables of detection quote published figures.", ()
     more = _more(table)
     row = main_row(table)
     if row is None:

@@ -28,6 +28,7 @@ from pretrain.training.recipe import differences
 from pretrain.training.trainer import RANK_DEFINITION, PretrainTrainer
 
 PretrainRun = Run[PretrainConfig, PathList]
+COUNTER = "num_batches_tracked"  # of batch norm
 
 
 def pretrain(run: PretrainRun, account: Account) -> dict[str, dict[str, float | None]]:
@@ -143,12 +144,20 @@ def describe(run: PretrainRun, outcome: Outcome) -> dict[str, Any]:
 
 
 def about_weights(path: Path) -> dict[str, Any]:
-    """Return what a record says of the last checkpoint: completed epochs, hash of its online encoder, of its file."""
+    """Return what a record says of the last checkpoint: completed epochs, hash of its online encoder, of its file.
+
+    The hash is that of the tensors which a conversion keeps (batch norm's counters are left out), so that a probe's or
+    a detector's record names the same weights.
+    """
     try:
         content = load_checkpoint(path)
     except UserError:  # none yet, or a damaged one: the record of a failure says so
         return {"epochs": 0}
-    encoder = {n.removeprefix("encoder."): t for n, t in content["model"].items() if n.startswith("encoder.")}
+    encoder = {
+        name.removeprefix("encoder."): tensor
+        for name, tensor in content["model"].items()
+        if name.startswith("encoder.") and not name.endswith(COUNTER)
+    }
     return {
         "epochs": content["epoch"],
         "weights_sha256": tensors_sha256(encoder),

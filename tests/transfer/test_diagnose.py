@@ -11,9 +11,12 @@ import torchvision
 from benchmark.core.errors import UserError
 from benchmark.core.folder import ROOT
 from pretrain.engine.checkpoint import save_checkpoint
+from pretrain.engine.tensor_hash import tensors_sha256
 from pretrain.methods.registry import make_method
+from pretrain.training.work import about_weights
 from tests.pretrain.methods.small import METHODS, batch, small_method
 from tests.pretrain.runs import config, environment, pictures
+from transfer.checkpoints.weights import resolve_weights
 from transfer.diagnose import main
 from transfer.probing.diagnosis import head_from
 
@@ -123,3 +126,9 @@ def test_the_command_beside_pretrain_is_the_same(folder, tmp_path):
     wrong = subprocess.run([*command[:2], "--nonsense", "1"], capture_output=True, text=True, timeout=120)
     assert wrong.returncode == 2
     assert wrong.stderr.startswith("error: there is no option --nonsense")
+
+
+def test_the_record_of_a_pretraining_names_the_weights_by_the_hash_that_probes_and_detectors_give_them(folder):
+    """The report joins their records by it."""
+    converted = resolve_weights(str(folder / "ours.pth")).tensors
+    assert about_weights(folder / "ours.pth")["weights_sha256"] == tensors_sha256(converted)

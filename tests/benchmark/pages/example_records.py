@@ -91,7 +91,14 @@ def example_records() -> list[RunRecord]:
             seed=seed,
             epochs=400,
             data="clothing",
-            metrics={"linear": {"top1": 46.3 + seed}, "knn": {"top1": 41.9}},
+            weights_sha256=sha("kernel_ssl 400"),
+            pretrain_seed=0,
+            metrics={
+                "linear_exact": {"top1": 47.5 + seed, "top1_low": 44.1 + seed, "top1_high": 50.9 + seed},
+                "linear": {"top1": 46.3 + seed},
+                "knn": {"top1": 41.9},
+                "features": {"effective_rank": 18.25},
+            },
             duration_seconds=300.0,
         )
         for seed in range(2)
