@@ -18,7 +18,7 @@ from pretrain.training.command_line import resolve
 from pretrain.training.config import PretrainConfig
 
 if TYPE_CHECKING:
-    from pretrain.images.listing import PathList
+    from pretrain.images.collection import Images
     from pretrain.training.work import PretrainRun
 
 EMBEDDED_SIZE = 96  # px of the composed photographs
@@ -86,15 +86,15 @@ def check_batch(config: PretrainConfig, processes: int) -> None:
         )
 
 
-def find_images(config: PretrainConfig) -> "PathList":
+def find_images(config: PretrainConfig) -> "Images":
     """Return the images of --data, or of the embedded set, composed on first use."""
-    from pretrain.images.listing import list_images
+    from pretrain.shards.find import find_images as find
 
     if config.data is not None:
-        return list_images(config.data, config.images)
+        return find(config.data, config.images)
     from benchmark.embedded.composer import ensure_pretraining_images
 
-    return list_images(ensure_pretraining_images(config.images, EMBEDDED_SIZE, 0))
+    return find(ensure_pretraining_images(config.images, EMBEDDED_SIZE, 0))
 
 
 def check_batches(config: PretrainConfig, images: int) -> None:
@@ -106,9 +106,9 @@ def check_batches(config: PretrainConfig, images: int) -> None:
         )
 
 
-def check_method(config: PretrainConfig, paths: "PathList") -> None:
+def check_method(config: PretrainConfig, paths: "Images") -> None:
     """Raise ``UserError`` where the method cannot work with the run's options, views or images."""
-    from pretrain.images.listing import labels_from_folders
+    from pretrain.images.labels import find_labels
 
     kind = method_class(config.method)
     if (given := len(config.augmentation.recipes())) != kind.views:
@@ -117,7 +117,7 @@ def check_method(config: PretrainConfig, paths: "PathList") -> None:
             "value for each."
         )
     if kind.needs_labels:
-        labels_from_folders(paths)
+        find_labels(paths)
     kind.check(config, paths)
 
 

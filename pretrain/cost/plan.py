@@ -17,7 +17,8 @@ from torch import Tensor, nn
 from benchmark.core.errors import UserError
 from benchmark.core.options import to_yaml
 from pretrain.engine.processes import world_size
-from pretrain.images.listing import PathList, labels_from_folders
+from pretrain.images.collection import Images
+from pretrain.images.labels import find_labels
 from pretrain.images.loading import make_loader
 from pretrain.images.order import epoch_length
 from pretrain.images.recipe import ViewSettings
@@ -221,7 +222,7 @@ def _step_seconds(step: Step, optimiser: torch.optim.Optimizer, config: Pretrain
     return time.perf_counter() - begin
 
 
-def measure_views(config: PretrainConfig, paths: PathList, seconds: float = VIEWS_SECONDS) -> float:
+def measure_views(config: PretrainConfig, paths: Images, seconds: float = VIEWS_SECONDS) -> float:
     """Read and augment real images of the data set in this process; return images (of two views) per second."""
     settings = ViewSettings(config.image_size, config.views, config.augmentation.recipes())
     loader = make_loader(
@@ -246,7 +247,7 @@ def _free_memory(device: torch.device) -> int:
     return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
 
 
-def make_plan(config: PretrainConfig, paths: PathList, device: torch.device, output: str | Path) -> str:
+def make_plan(config: PretrainConfig, paths: Images, device: torch.device, output: str | Path) -> str:
     """Return the plan of a run as text: the resolved config as YAML, then what it will cost. Writes nothing.
 
     Args:
@@ -261,7 +262,7 @@ def make_plan(config: PretrainConfig, paths: PathList, device: torch.device, out
     length = epoch_length(len(paths), config.batch_size)
     if length < 1:
         raise UserError(f"--batch-size {config.batch_size} is more than the {len(paths)} images; lower it.")
-    classes = len(labels_from_folders(paths).classes) if method_class(config.method).needs_labels else 0
+    classes = len(find_labels(paths).classes) if method_class(config.method).needs_labels else 0
     method = make_method(config, classes)
     lines = [to_yaml(config).rstrip(), "", f"would write   {output}", *_schedule_lines(config, len(paths), length)]
     lines += _size_lines(method, config)
@@ -292,9 +293,7 @@ def _size_lines(method: Method, config: PretrainConfig) -> list[str]:
     ]
 
 
-def _speed_lines(
-    method: Method, config: PretrainConfig, paths: PathList, device: torch.device, length: int
-) -> list[str]:
+def _speed_lines(method: Method, config: PretrainConfig, paths: Images, device: torch.device, length: int) -> list[str]:
     speed, lines = config.images_per_second, []
     if speed is None:
         network, batch = measure_network(method, config, device)

@@ -12,9 +12,9 @@ from torchvision.transforms import functional as F
 from benchmark.core.errors import RunFailed, UserError
 from benchmark.core.progress import progress
 from pretrain.diagnostics.measures import LayerFeatures
+from pretrain.images.collection import Images
 from pretrain.images.decoding import decode
-from pretrain.images.listing import PathList, labels_from_folders
-from pretrain.images.loading import read_image
+from pretrain.images.labels import find_labels
 from pretrain.images.parameters import draw
 from pretrain.images.recipe import PUBLISHED
 from pretrain.images.views import apply_fast
@@ -36,18 +36,18 @@ class Sample:
         seed: of the views.
     """
 
-    paths: PathList
+    paths: Images
     labels: np.ndarray | None
     image_size: int
     views: int
     seed: int
 
 
-def make_sample(paths: PathList, images: int, image_size: int, views: int, seed: int) -> Sample:
-    """Return a sample of at most `images`, evenly spaced in the list; classes are those of its folders, if any."""
+def make_sample(paths: Images, images: int, image_size: int, views: int, seed: int) -> Sample:
+    """Return a sample of at most `images`, evenly spaced in the list; classes as ``find_labels`` finds them, if any."""
     chosen = paths.evenly(min(images, len(paths)))
     try:
-        labels = labels_from_folders(chosen).numbers
+        labels = find_labels(chosen).numbers
     except UserError:
         labels = None
     return Sample(chosen, labels, image_size, views, seed)
@@ -102,7 +102,7 @@ def extract(sample: Sample, encode: Encode, batch: int = 64, show: bool = True) 
 
 def _pictures(sample: Sample, number: int) -> list[np.ndarray]:
     """Return the centre crop of an image and its augmented views, (S, S, 3) uint8 each."""
-    image = decode(read_image(sample.paths[number]))
+    image = decode(sample.paths.read(number))
     recipe = PUBLISHED[AUGMENTATION][0]
     drawn = [draw((sample.seed, number, view), *image.shape[:2], recipe) for view in range(sample.views)]
     return [centre_crop(image, sample.image_size)] + [apply_fast(image, d, recipe, sample.image_size) for d in drawn]

@@ -1,25 +1,19 @@
-"""The images of a folder: a list of paths that stays small for millions, and their classes."""
+"""The images of a folder: a list of paths that stays small for millions."""
 
-import bisect
-import hashlib
 import os
-import zlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
-from typing import Any
-
-import numpy as np
 
 from benchmark.core.errors import UserError
+from pretrain.images.collection import Images, limited
+from pretrain.images.names import Names
+from pretrain.images.reading import read_image
 
 ENDINGS = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".ppm", ".gif")
-SIZED = 100  # files whose sizes enter the fingerprint: one stat each, also for 14 million images
-BLOCK = 64  # names compressed together: neighbours differ in a few digits
 
 
-class PathList:
+class PathList(Images):
     """File paths below one root, in order; 3 to 8 bytes a path, which worker processes share or are sent.
 
     Args:
@@ -28,56 +22,38 @@ class PathList:
     """
 
     def __init__(self, root: str | Path, names: Iterable[str]):
-        self.root = str(root)
-        self._count = 0
-        text, ends, digest = bytearray(), [], hashlib.sha256()
-        encoded = map(os.fsencode, names)
-        while block := list(islice(encoded, BLOCK)):
-            joined = b"\0".join(block)
-            digest.update(joined + b"\0")
-            text += zlib.compress(joined, 1)
-            ends.append(len(text))
-            self._count += len(block)
-        self._text, self._ends, self._digest = bytes(text), np.array(ends, np.int64), digest.hexdigest()
-        self._latest: tuple[int, list[bytes]] = (-1, [])  # the block that was read last
+        self.root, self.title = str(root), Path(root).resolve().name
+        self._names = Names(names)
 
     def __len__(self) -> int:
-        return self._count
+        return len(self._names)
 
     def __getitem__(self, index: int) -> str:
         """Return the path of image `index`, which counts from 0."""
-        return os.path.join(self.root, self.name(index))
+        return os.path.join(self.root, self._names[index])
 
     def name(self, index: int) -> str:
         """Return the path of image `index` below the root."""
-        if not 0 <= index < self._count:
-            raise IndexError(index)
-        number, place = divmod(index, BLOCK)
-        if self._latest[0] != number:
-            begin = self._ends[number - 1] if number else 0
-            self._latest = (number, zlib.decompress(self._text[begin : self._ends[number]]).split(b"\0"))
-        return os.fsdecode(self._latest[1][place])
+        return self._names[index]
+
+    def size(self, index: int) -> int:
+        """Return the bytes of image `index`. Raises ``OSError``."""
+        return os.stat(self[index]).st_size
+
+    def read(self, index: int) -> bytes:
+        """Return the content of image `index`. Raises ``OSError``, see ``read_image``."""
+        return read_image(self[index])
 
     def evenly(self, count: int) -> "PathList":
         """Return `count` of the images, evenly spaced."""
         return PathList(self.root, (self.name(i * len(self) // count) for i in range(count)))
 
-    def identity(self) -> dict[str, Any]:
-        """Return what tells this set of images from another, wherever its folder lies.
-
-        ``count``, and ``fingerprint``: 16 hexadecimal digits of the SHA-256 over all names below the folder and the
-        sizes in bytes of up to 100 files, evenly spaced.
-        """
-        digest = hashlib.sha256(self._digest.encode())
-        for place in range(0, len(self), -(-len(self) // SIZED)):
-            try:
-                digest.update(b"%d " % os.stat(self[place]).st_size)
-            except OSError:  # it will be met, named and counted in training
-                digest.update(b"none ")
-        return {"count": len(self), "fingerprint": digest.hexdigest()[:16]}
+    def names_digest(self) -> str:
+        """Return the SHA-256 over all names below the folder, each followed by a null byte, 64 hexadecimal digits."""
+        return self._names.digest
 
 
-def list_images(root: str | Path, limit: int | None = None) -> PathList:
+def list_images(root: str | Path, limit: int | None = None) -> Images:
     """Return all images under `root` (class folders or flat, any depth) in the order of their names.
 
     Args:
@@ -96,11 +72,7 @@ def list_images(root: str | Path, limit: int | None = None) -> PathList:
     paths = PathList(root, _names(root))
     if not len(paths):
         raise UserError(f"{root} holds no images (looked for {', '.join(ENDINGS)} at any depth); check --data.")
-    if limit is None:
-        return paths
-    if limit > len(paths):
-        raise UserError(f"{root} holds {len(paths)} images, fewer than --images {limit}; give a smaller number.")
-    return paths.evenly(limit)
+    return limited(paths, limit)
 
 
 @dataclass(frozen=True)
@@ -162,39 +134,3 @@ def _may_be_image(entry: os.DirEntry) -> bool:
         return entry.is_file() or not os.path.exists(entry.path)
     except OSError:
         return True
-
-
-@dataclass(frozen=True)
-class Labels:
-    """``classes``: names, sorted. ``numbers``: (n,) int32, the class of each image of a list."""
-
-    classes: tuple[str, ...]
-    numbers: np.ndarray
-
-
-def labels_from_folders(paths: PathList) -> Labels:
-    """Return the classes of images that lie in one folder a class, as torchvision's ImageFolder reads them.
-
-    The class is the first folder below the root.
-
-    Raises:
-        UserError: an image lies directly in the root, or all images lie in one class folder.
-    """
-    begins, names = [0], []
-    while begins[-1] < len(paths):
-        first = paths.name(begins[-1])
-        folder, slash, _ = first.partition(os.sep)
-        if not slash:
-            raise UserError(
-                f"the image {first} lies directly in {paths.root}, so it has no class; put the images into one folder "
-                "a class, or choose a method that needs no labels."
-            )
-        names.append(folder)
-        # Paths are sorted, so those of a class follow each other: the end is found in a few look-ups.
-        inside = lambda i, start=folder + slash: not paths.name(i).startswith(start)  # noqa: E731
-        begins.append(bisect.bisect_left(range(len(paths)), True, lo=begins[-1], key=inside))
-    if len(names) < 2:
-        raise UserError(f"{paths.root} has only the class {names[0]!r}; labels need two or more class folders.")
-    classes = tuple(sorted(names))
-    order = [classes.index(name) for name in names]
-    return Labels(classes, np.repeat(np.array(order, np.int32), np.diff(begins)))

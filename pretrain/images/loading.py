@@ -6,7 +6,6 @@ counted, and replaced by another draw.
 """
 
 import os
-import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
@@ -15,21 +14,20 @@ import cv2
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader, Dataset, default_collate
 
 from benchmark.core.errors import RunFailed
 from pretrain.engine.workers import start_worker
-from pretrain.images.listing import PathList
+from pretrain.images.collection import Images, SourceLost
 from pretrain.images.order import GlobalBatches
 from pretrain.images.recipe import IMAGENET_MEAN, IMAGENET_STD, ViewSettings
 from pretrain.images.views import make_views
 
 MAX_DRAWS = 10  # images tried for one place in a batch before the folder counts as unreadable
-MAX_BYTES = 1 << 28  # of an image file: 256 MB, beyond any photograph
 
 
 class FolderUnreadable(RunFailed):
-    """One process met only unreadable images; the others do not know it."""
+    """One process met only unreadable images, or a shard or server that is gone; the others do not know it."""
 
 
 @dataclass(frozen=True)
@@ -79,34 +77,17 @@ def _statistics(device: torch.device, mean: Levels, std: Levels, pixels: int) ->
     return offset, scale
 
 
-def read_image(path: str) -> bytes:
-    """Return the content of an image file.
-
-    Raises ``OSError`` for what cannot be read, is no regular file (a pipe would make its reader wait for ever), or is
-    larger than 256 MB.
-    """
-    handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
-    try:
-        status = os.fstat(handle)
-        if not stat.S_ISREG(status.st_mode) or status.st_size > MAX_BYTES:
-            raise OSError(f"{path} is no regular file of at most {MAX_BYTES} bytes")
-        with open(handle, "rb", closefd=False) as file:
-            return file.read()
-    finally:
-        os.close(handle)
-
-
 @dataclass(frozen=True)
 class Sample:
     """The views of one image, (S, S, 3) uint8 each; ``label`` of it, -1 without labels.
 
-    ``unreadable`` are the paths that could not be read before it; ``whole`` is False when no image could be.
+    ``unreadable`` are the paths that could not be read before it; ``failure`` says why no image could be read.
     """
 
     views: tuple[np.ndarray, ...]
     label: int
     unreadable: tuple[str, ...]
-    whole: bool = True
+    failure: str | None = None
 
 
 class AugmentedImages(Dataset[Sample]):
@@ -117,7 +98,7 @@ class AugmentedImages(Dataset[Sample]):
         labels: (n,) integers, the class of every image; None where the method needs none.
     """
 
-    def __init__(self, paths: PathList, settings: ViewSettings, seed: int, labels: np.ndarray | None = None):
+    def __init__(self, paths: Images, settings: ViewSettings, seed: int, labels: np.ndarray | None = None):
         self.paths, self.settings, self.seed, self.labels = paths, settings, seed, labels
 
     def __len__(self) -> int:
@@ -135,29 +116,33 @@ class AugmentedImages(Dataset[Sample]):
         for _ in range(MAX_DRAWS):
             path = self.paths[index]
             try:
-                views = make_views(read_image(path), (self.seed, epoch, place), self.settings)
+                views = make_views(self.paths.read(index), (self.seed, epoch, place), self.settings)
                 return Sample(views, -1 if self.labels is None else int(self.labels[index]), tuple(unreadable))
+            except SourceLost as error:
+                return self._black(unreadable, str(error))
             except (OSError, ValueError):
                 unreadable.append(os.fsencode(path).decode("utf-8", "backslashreplace"))  # fit for any log
             rng = rng or np.random.default_rng(np.random.SeedSequence((self.seed, epoch, place, 11)))
             index = int(rng.integers(len(self.paths)))
+        return self._black(unreadable, _too_many(unreadable))
+
+    def _black(self, unreadable: list[str], failure: str) -> Sample:
         black = np.zeros((self.settings.image_size, self.settings.image_size, 3), np.uint8)
-        return Sample((black,) * len(self.settings.recipes), -1, tuple(unreadable), whole=False)
+        return Sample((black,) * len(self.settings.recipes), -1, tuple(unreadable), failure)
 
     def collate(self, samples: list[Sample]) -> Batch:
         """Stack samples to a ``Batch``."""
-        views = tuple(torch.from_numpy(np.stack(view)) for view in zip(*(s.views for s in samples), strict=True))
+        # In a worker torch's own function stacks directly into the memory that it shares with the training process.
+        views = default_collate([tuple(map(torch.from_numpy, sample.views)) for sample in samples])
         labels = None if self.labels is None else torch.tensor([sample.label for sample in samples])
-        failures = [_failure(sample) for sample in samples if not sample.whole]
+        failures = [sample.failure for sample in samples if sample.failure]
         unreadable = tuple(path for sample in samples for path in sample.unreadable)
-        return Batch(
-            tuple(torch.from_numpy(np.stack(view)) for view in views), labels, unreadable, next(iter(failures), None)
-        )
+        return Batch(tuple(views), labels, unreadable, next(iter(failures), None))
 
 
-def _failure(sample: Sample) -> str:
-    first, second, *_ = sample.unreadable
-    return f"{len(sample.unreadable)} images in a row cannot be read, such as {first} and {second}; check --data"
+def _too_many(unreadable: list[str]) -> str:
+    first, second, *_ = unreadable
+    return f"{len(unreadable)} images in a row cannot be read, such as {first} and {second}; check --data"
 
 
 class ViewLoader(DataLoader):
@@ -171,7 +156,7 @@ class ViewLoader(DataLoader):
 
 
 def make_loader(
-    paths: PathList,
+    paths: Images,
     settings: ViewSettings,
     *,
     batch_size: int,
@@ -186,8 +171,8 @@ def make_loader(
 ) -> ViewLoader:
     """Return a loader of ``Batch`` from `start_iteration` on; `batch_size` is that of one process.
 
-    `labels` are the classes of all images, (n,) integers, for methods that need them (``labels_from_folders``).
-    Iterating raises ``FolderUnreadable`` when ten images in a row cannot be read.
+    `labels` are the classes of all images, (n,) integers, for methods that need them (``find_labels``).
+    Iterating raises ``FolderUnreadable`` when ten images in a row cannot be read, or what holds them is lost.
     """
     sampler = GlobalBatches(len(paths), batch_size, seed, rank, world_size, start_iteration, total_iterations)
     images = AugmentedImages(paths, settings, seed, labels)

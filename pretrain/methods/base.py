@@ -28,7 +28,7 @@ from pretrain.networks.encoder import FEATURES, build_backbone
 from pretrain.training.config import MethodOptions, PretrainConfig
 
 if TYPE_CHECKING:
-    from pretrain.images.loading import PathList
+    from pretrain.images.collection import Images
 
 
 Width = Annotated[int, Field(gt=0, le=2**17)]  # units of a layer
@@ -189,5 +189,5 @@ class Method(nn.Module):
         return 0
 
     @classmethod
-    def check(cls, config: PretrainConfig, paths: "PathList") -> None:
+    def check(cls, config: PretrainConfig, paths: "Images") -> None:
         """Raise ``UserError`` where the options do not suit the run or its images."""

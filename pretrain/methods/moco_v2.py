@@ -23,7 +23,7 @@ from pretrain.networks.momentum import follow, momentum_copy
 from pretrain.training.config import MethodOptions, PretrainConfig
 
 if TYPE_CHECKING:
-    from pretrain.images.loading import PathList
+    from pretrain.images.collection import Images
 
 
 @dataclass(frozen=True)
@@ -115,7 +115,7 @@ class MoCoV2(Method):
         return batch * self.options.queue_size
 
     @classmethod
-    def check(cls, config: PretrainConfig, paths: "PathList") -> None:
+    def check(cls, config: PretrainConfig, paths: "Images") -> None:
         """Raise ``UserError`` where the batch does not divide the queue."""
         size = config.options.queue_size
         if size % config.batch_size:

@@ -22,7 +22,7 @@ from pretrain.networks.heads import hidden
 from pretrain.training.config import MethodOptions, PretrainConfig
 
 if TYPE_CHECKING:
-    from pretrain.images.loading import PathList
+    from pretrain.images.collection import Images
 
 
 @dataclass(frozen=True)
@@ -114,7 +114,7 @@ class SwAV(Method):
         return (2 * batch + self.options.queue_size) * self.options.prototypes
 
     @classmethod
-    def check(cls, config: PretrainConfig, paths: "PathList") -> None:
+    def check(cls, config: PretrainConfig, paths: "Images") -> None:
         """Raise ``UserError`` where prototypes cannot be used equally, or the queue holds less than a batch."""
         o, images = config.options, len(paths)
         if images < o.prototypes:

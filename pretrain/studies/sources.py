@@ -9,10 +9,10 @@ from torch import Tensor
 from benchmark.core.errors import UserError
 from benchmark.core.progress import progress
 from pretrain.engine.checkpoint import load_checkpoint
-from pretrain.images.listing import list_images
 from pretrain.images.loading import make_loader, normalised
 from pretrain.images.recipe import ViewSettings
 from pretrain.methods.registry import make_config, make_method
+from pretrain.shards.find import find_images
 
 BATCH = 32
 EMBEDDED_IMAGES = 6000
@@ -65,7 +65,7 @@ def from_checkpoint(path: str, data: str | None, images: int, seed: int) -> TwoB
     method = make_method(make_config(**c))
     method.load_state_dict(checkpoint["model"])
     method.eval()
-    paths = list_images(_folder(data))
+    paths = find_images(_folder(data))
     if len(paths) < images:
         raise UserError(f"{data or 'the embedded set'} has {len(paths)} images; give --images {len(paths)} or fewer.")
     size = min(BATCH, images)

@@ -76,7 +76,10 @@ class PretrainConfig:
     )
 
     data: PathText | None = option(
-        None, "image folder (class folders or flat, searched recursively); default embedded photographs", group="Data"
+        None,
+        "folder of images (class folders or flat, any depth) or of .tar shards, a pattern DIR/train-{000..146}.tar, or "
+        "an address (s3://, https:// ...); default embedded photographs",
+        group="Data",
     )
     images: Count | None = option(
         None, "use this many images, evenly spaced (embedded: compose this many); default all", group="Data"
@@ -162,6 +165,6 @@ class PretrainConfig:
 
     def identity(self, images: object) -> dict[str, Any]:
         """Return what makes the run this run: every setting that changes its result, and `images`, which tells the
-        images from others (``PathList.identity``)."""
+        images from others (``Images.identity``)."""
         settings = {key: value for key, value in to_dict(self).items() if key not in NOT_IDENTITY}
         return {"script": "pretrain", "config": settings, "images": images}

@@ -14,7 +14,8 @@ from pretrain.diagnostics.spectrum import effective_rank
 from pretrain.engine.failures import Diverged
 from pretrain.engine.loop import TrainingLoop
 from pretrain.engine.processes import is_main, rank, synchronised_norms, world_size
-from pretrain.images.listing import PathList, labels_from_folders
+from pretrain.images.collection import Images
+from pretrain.images.labels import find_labels
 from pretrain.images.loading import Batch, make_loader, normalised
 from pretrain.images.order import epoch_length
 from pretrain.images.recipe import ViewSettings
@@ -36,12 +37,12 @@ class PretrainTrainer(TrainingLoop):
         config: the resolved config.  paths: the images.  device: of this process.
     """
 
-    def __init__(self, config: PretrainConfig, paths: PathList, device: torch.device):
+    def __init__(self, config: PretrainConfig, paths: Images, device: torch.device):
         self.config, self.paths, self.device = config, paths, device
         self.iterations_per_epoch = epoch_length(len(paths), config.batch_size)
         super().__init__(config.epochs * self.iterations_per_epoch, config.log_every, config.batch_size)
         self.local_batch = config.batch_size // world_size()
-        self.labels = labels_from_folders(paths) if method_class(config.method).needs_labels else None
+        self.labels = find_labels(paths) if method_class(config.method).needs_labels else None
         self.method = prepare_method(config, device, len(self.labels.classes) if self.labels else 0)
         groups = self.method.parameter_groups()
         self.optimiser = make_optimiser(config, groups)

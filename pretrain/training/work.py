@@ -20,14 +20,14 @@ from pretrain.engine.life import Outcome, Run
 from pretrain.engine.metrics_log import METRICS, lines_until
 from pretrain.engine.processes import is_main, say, world_size
 from pretrain.engine.tensor_hash import tensors_sha256
-from pretrain.images.listing import PathList
+from pretrain.images.collection import Images
 from pretrain.methods.base import NOT_AS_RELEASED
 from pretrain.training.config import PretrainConfig
 from pretrain.training.hooks import EpochFiles, FailureSignatures, UnreadableImages
 from pretrain.training.recipe import differences
 from pretrain.training.trainer import RANK_DEFINITION, PretrainTrainer
 
-PretrainRun = Run[PretrainConfig, PathList]
+PretrainRun = Run[PretrainConfig, Images]
 COUNTER = "num_batches_tracked"  # of batch norm
 
 
@@ -137,7 +137,7 @@ def describe(run: PretrainRun, outcome: Outcome) -> dict[str, Any]:
     return {
         "method": config.method,
         "total_epochs": config.epochs,
-        "data": "embedded" if config.data is None else Path(config.data).resolve().name,
+        "data": "embedded" if config.data is None else run.subject.title,
         "details": outcome.details,
         **about_weights(run.output / LAST),
     }

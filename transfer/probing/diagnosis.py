@@ -14,9 +14,9 @@ from benchmark.embedded.composer import ensure_pretraining_images
 from pretrain.diagnostics.measures import measure
 from pretrain.diagnostics.sample import AUGMENTATION, Encode, extract, make_sample
 from pretrain.engine.processes import choose_device
-from pretrain.images.listing import list_images
 from pretrain.images.loading import normalised
 from pretrain.images.recipe import PUBLISHED, ViewRecipe
+from pretrain.shards.find import find_images
 from transfer.checkpoints.backbone import Backbone
 from transfer.checkpoints.reading import read_file
 from transfer.checkpoints.weights import resolve_weights
@@ -41,12 +41,12 @@ def diagnose(config: "DiagnoseConfig", word: str, output: Path | None) -> dict[s
     )
     check_for_classification(weights, word)
     device = choose_device(config.device)
-    paths = list_images(config.data if config.data is not None else ensure_pretraining_images(size=EMBEDDED_SIZE))
+    paths = find_images(config.data if config.data is not None else ensure_pretraining_images(size=EMBEDDED_SIZE))
     sample = make_sample(paths, config.images, config.image_size, config.views, config.seed)
     found = extract(sample, make_encode(weights, projector_of(word, weights), device), config.batch_size)
     layers = {name: measure(f, config.bootstrap, config.seed, f"{name}") for name, f in found.layers.items()}
     about = weights.source() | {"arch": weights.arch}
-    images = {"data": Path(config.data).name if config.data is not None else "embedded", **sample.paths.identity()}
+    images = {"data": paths.title if config.data is not None else "embedded", **sample.paths.identity()}
     images |= {"unreadable": len(found.unreadable), "image_size": config.image_size, "views": config.views}
     images |= {"augmentation": AUGMENTATION, "classes": None if sample.labels is None else len(set(sample.labels))}
     content = {"format": FORMAT, "weights": about, "images": images, "seed": config.seed, "layers": layers}

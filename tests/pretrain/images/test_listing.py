@@ -11,7 +11,8 @@ import pytest
 from torchvision.datasets import ImageFolder
 
 from benchmark.core.errors import UserError
-from pretrain.images.listing import PathList, labels_from_folders, list_images
+from pretrain.images.labels import labels_from_folders
+from pretrain.images.listing import PathList, list_images
 from tests.pretrain.images.pictures import jpeg
 
 

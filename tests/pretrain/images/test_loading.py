@@ -9,9 +9,11 @@ import torchvision.transforms as T
 from PIL import Image
 
 import pretrain.images.loading
-from pretrain.images.listing import labels_from_folders, list_images
-from pretrain.images.loading import FolderUnreadable, make_loader, normalised, read_image
+from pretrain.images.labels import labels_from_folders
+from pretrain.images.listing import list_images
+from pretrain.images.loading import FolderUnreadable, make_loader, normalised
 from pretrain.images.order import GlobalBatches
+from pretrain.images.reading import read_image
 from pretrain.images.recipe import PUBLISHED, ViewSettings
 from tests.pretrain.images.pictures import jpeg
 

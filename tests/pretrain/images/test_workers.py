@@ -49,7 +49,7 @@ import multiprocessing, sys, threading, time
 import pretrain.images.loading
 from pretrain.images.listing import list_images
 from pretrain.images.recipe import ViewSettings
-pretrain.images.loading.read_image = lambda path: time.sleep(600)  # a disk that does not answer
+pretrain.images.listing.read_image = lambda path: time.sleep(600)  # a disk that does not answer
 loader = pretrain.images.loading.make_loader(
     list_images(sys.argv[1]), ViewSettings(16), batch_size=4, seed=0, workers=2, total_iterations=10
 )
