@@ -69,8 +69,8 @@ def _exists(path: Path) -> bool:
     return True
 
 
-def check_folder(path: str | Path, identity: dict[str, Any]) -> bool:
-    """Check that `path` is free for, or belongs to, the run with this identity; writes nothing.
+def check_folder(path: str | Path, identity: dict[str, Any], flag: str = "--output") -> bool:
+    """Check that `path` is free for, or belongs to, the run with this identity; writes nothing; `flag` is its option.
 
     Returns:
         True when the folder holds this very run (it can be resumed), False when it is new or empty.
@@ -80,27 +80,29 @@ def check_folder(path: str | Path, identity: dict[str, Any]) -> bool:
     """
     path = Path(path)
     if path.exists() and not path.is_dir():
-        raise UserError(f"{path} is a file, not a folder; choose another --output.")
+        raise UserError(f"{path} is a file, not a folder; choose another {flag}.")
     contents = [item for item in path.iterdir() if not item.name.startswith(LOCK_FILE)] if path.is_dir() else []
     contents = [item for item in contents if not item.name.endswith(".part")]
     if not contents:
         return False
     if not (path / IDENTITY_FILE).is_file():
-        raise UserError(f"{path} is not empty and holds no run of ours; choose another --output or empty it.")
+        raise UserError(f"{path} is not empty and holds no run of ours; choose another {flag} or empty it.")
     try:
         found = json.loads((path / IDENTITY_FILE).read_text(encoding="utf-8"))
     except ValueError:
-        raise UserError(f"{path / IDENTITY_FILE} is damaged; choose another --output.") from None
+        raise UserError(f"{path / IDENTITY_FILE} is damaged; choose another {flag}.") from None
     wanted = json.loads(json.dumps(identity))
     if found != wanted:
         raise UserError(
-            f"{path} belongs to another run ({_differences(found, wanted)}); choose another --output, or repeat the "
+            f"{path} belongs to another run ({_differences(found, wanted)}); choose another {flag}, or repeat the "
             "command that began it."
         )
     return True
 
 
-def claim(path: str | Path, identity: dict[str, Any], *, resume: bool = True, wait: float = WAIT) -> OutputFolder:
+def claim(
+    path: str | Path, identity: dict[str, Any], *, resume: bool = True, wait: float = WAIT, flag: str = "--output"
+) -> OutputFolder:
     """Take the folder for the run with this identity, creating it if needed.
 
     Args:
@@ -108,22 +110,23 @@ def claim(path: str | Path, identity: dict[str, Any], *, resume: bool = True, wa
         identity: JSON-able settings that decide the result; equal identity means the same run.
         resume: False refuses a folder that already holds this run.
         wait: seconds to wait for another process that works in the folder.
+        flag: what names the folder on the command line, for messages.
 
     Raises:
         UserError: see ``check_folder``; also when another process works in the folder, or it cannot be written.
     """
     path = Path(path)
-    check_writable(path, "--output")
-    check_folder(path, identity)
+    check_writable(path, flag)
+    check_folder(path, identity, flag)
     try:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise UserError(f"{path} cannot be written ({error.strerror}); choose another --output.") from None
-    lock = lock_folder(path, wait)
+        raise UserError(f"{path} cannot be written ({error.strerror}); choose another {flag}.") from None
+    lock = lock_folder(path, wait, flag)
     try:
-        resumed = check_folder(path, identity)
+        resumed = check_folder(path, identity, flag)
         if resumed and not resume:
-            raise UserError(f"{path} already holds this run and --no-resume was given; choose another --output.")
+            raise UserError(f"{path} already holds this run and --no-resume was given; choose another {flag}.")
         remove_parts(path)
         if not resumed:
             write_json(path / IDENTITY_FILE, identity)

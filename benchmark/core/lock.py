@@ -38,29 +38,31 @@ class FolderLock:
             self._lock.release()
 
 
-def lock_folder(folder: Path, wait: float = WAIT) -> FolderLock:
+def lock_folder(folder: Path, wait: float = WAIT, flag: str = "--output") -> FolderLock:
     """Lock a folder that exists, waiting up to `wait` seconds for a process that holds it.
+
+    `flag` is the folder's option, for messages.
 
     Raises:
         UserError: another process works there (its machine and number are named), or the file system fails.
     """
     try:
-        lock = _acquired(FileLock(folder / LOCK_FILE, thread_local=False, fallback_to_soft=False), folder, wait)
+        lock = _acquired(FileLock(folder / LOCK_FILE, thread_local=False, fallback_to_soft=False), folder, wait, flag)
     except OSError as error:
         if error.errno not in NO_LOCKS:
-            raise UserError(_cannot(folder, error)) from None
+            raise UserError(_cannot(folder, error, flag)) from None
         print(f"warning: the file system of {folder} has no locks; a marker file is used instead", file=sys.stderr)
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
-                lock = _acquired(SoftFileLock(folder / MARKER_FILE, thread_local=False), folder, wait)
+                lock = _acquired(SoftFileLock(folder / MARKER_FILE, thread_local=False), folder, wait, flag)
         except OSError as failed:
-            raise UserError(_cannot(folder, failed)) from None
+            raise UserError(_cannot(folder, failed, flag)) from None
     write_json(folder / OWNER_FILE, {"host": platform.node(), "pid": os.getpid()})
     return FolderLock(folder, lock)
 
 
-def _acquired(lock: BaseFileLock, folder: Path, wait: float) -> BaseFileLock:
+def _acquired(lock: BaseFileLock, folder: Path, wait: float, flag: str) -> BaseFileLock:
     """Acquire a lock, saying so when it is not free at once."""
     try:
         lock.acquire(timeout=0)
@@ -74,7 +76,7 @@ def _acquired(lock: BaseFileLock, folder: Path, wait: float) -> BaseFileLock:
     except Timeout:
         hint = f", or remove {lock.lock_file} if that one has ended" if isinstance(lock, SoftFileLock) else ""
         raise UserError(
-            f"another process is working in {folder}: {owner(folder)}; wait for it or choose another --output{hint}."
+            f"another process is working in {folder}: {owner(folder)}; wait for it or choose another {flag}{hint}."
         ) from None
 
 
@@ -87,7 +89,7 @@ def owner(folder: Path) -> str:
         return "a process that has not said which it is"
 
 
-def _cannot(folder: Path, error: OSError) -> str:
+def _cannot(folder: Path, error: OSError, flag: str) -> str:
     if error.errno == getattr(errno, "ESTALE", None):
         return f"the network file system has lost {folder} ({error.strerror}); repeat the command when it is back."
-    return f"{folder} cannot be locked ({error.strerror or error}); choose another --output."
+    return f"{folder} cannot be locked ({error.strerror or error}); choose another {flag}."

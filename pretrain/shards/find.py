@@ -64,14 +64,14 @@ def _open(data: str) -> ShardList:
     if len(set(shards)) < len(shards):
         raise UserError(f"{data} names a shard twice.")
     folder = split(shards[0])[0]
-    index = _index_beside(folder) if all(split(shard)[0] == folder for shard in shards) else None
+    index = index_beside(folder) if all(split(shard)[0] == folder for shard in shards) else None
     if index is None:
         return ShardList(cached_index(shards), shards, data)
     return _some(index, folder, [split(shard)[1] for shard in shards])
 
 
 def _open_folder(folder: str) -> ShardList:
-    index = _index_beside(folder)
+    index = index_beside(folder)
     if index is not None:
         return _some(index, folder, [shard.name for shard in open_index(index).shards])
     shards = tars_in(folder)
@@ -80,7 +80,7 @@ def _open_folder(folder: str) -> ShardList:
     return ShardList(cached_index(shards), shards, folder)
 
 
-def _index_beside(folder: str) -> str | Path | None:
+def index_beside(folder: str) -> str | Path | None:
     """Return the path, on this machine, of the index that pretrain/pack.py wrote into a folder; None without one.
 
     Raises:

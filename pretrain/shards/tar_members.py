@@ -13,6 +13,7 @@ from pretrain.shards.storage import Part
 
 BLOCK = tarfile.BLOCKSIZE  # 512 bytes; every header and content begins at a multiple
 LONGEST_NAME, LARGEST_EXTENSION = 1 << 16, 1 << 20  # bytes of a long name, of a pax header
+COMPRESSED = (b"\x1f\x8b", b"BZh", b"\xfd7zXZ", b"\x28\xb5\x2f\xfd")  # gzip, bzip2, xz, zstd
 REGULAR = (tarfile.REGTYPE, tarfile.AREGTYPE, tarfile.CONTTYPE)
 KINDS = {
     tarfile.LNKTYPE: "a link",
@@ -46,6 +47,10 @@ def members(part: Part, size: int, where: str) -> Iterator[Member]:
     offset, extended = 0, {}
     while True:
         block = part(offset, BLOCK)
+        if block.startswith(COMPRESSED) and not offset:
+            raise UserError(
+                f"{where} is compressed, so single images cannot be read from it; unpack it to a plain .tar."
+            )
         if len(block) < BLOCK:
             raise _cut_off(where, "it has no end mark")
         if not block.strip(b"\0"):
@@ -72,10 +77,6 @@ def _header(block: bytes, offset: int, where: str) -> tarfile.TarInfo:
     except (tarfile.TarError, ValueError) as error:
         if offset:
             raise UserError(f"{where} is damaged at byte {offset:,} ({error}); copy or pack it again.") from None
-        if block[:2] == b"\x1f\x8b":
-            raise UserError(
-                f"{where} is compressed, so single images cannot be read from it; unpack it to a plain .tar (gunzip)."
-            ) from None
         raise UserError(f"{where} is no tar archive; check --data.") from None
 
 
