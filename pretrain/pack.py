@@ -6,6 +6,7 @@ folder. An index beside them holds where every image lies and its checksum. Kill
 continues, and the result is that of an uninterrupted one. More: docs/images.md.
 """
 
+import warnings
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -58,6 +59,7 @@ def main(argv: list[str] | None = None) -> int:
         PackConfig, argv, "python pretrain/pack.py",
         "Pack a folder of images (class folders or flat) into tar shards for --data, which webdataset reads too.",
     )  # fmt: skip
+    warnings.filterwarnings("ignore", message=".*worker processes in total.*")  # reading waits for the disk too
     # Imported late so that --help and mistakes answer at once.
     from pretrain.packing.plan import print_plan
     from pretrain.packing.settings import Packing

@@ -3,16 +3,14 @@
 It is close to the reference engine, not equal to it; tests/pretrain/images/test_engines.py says how close.
 """
 
-import math
-
 import cv2
 import numpy as np
 import torch
 import torch.nn.functional as F
 
+from pretrain.images.kernels import blur_kernel
 from pretrain.images.parameters import Box, ViewParameters
 from pretrain.images.recipe import SOLARIZE_THRESHOLD, ViewRecipe
-from pretrain.images.reference import gaussian_width
 
 
 def apply_fast(image: np.ndarray, drawn: ViewParameters, recipe: ViewRecipe, size: int) -> np.ndarray:
@@ -76,27 +74,6 @@ _ADJUST = {"brightness": _brightness, "contrast": _contrast, "saturation": _satu
 
 def _blur(view: np.ndarray, sigma: float, kind: str) -> np.ndarray:
     """Filter with the kernel of the reference, in one pass along each side."""
-    if kind == "pillow":
-        kernel, border = _pillow_kernel(sigma), cv2.BORDER_REPLICATE
-    else:
-        kernel, border = _gaussian_kernel(sigma, gaussian_width(len(view))), cv2.BORDER_REFLECT_101
+    kernel = blur_kernel(sigma, kind, len(view))
+    border = cv2.BORDER_REPLICATE if kind == "pillow" else cv2.BORDER_REFLECT_101
     return cv2.sepFilter2D(view, -1, kernel, kernel, borderType=border)
-
-
-def _gaussian_kernel(sigma: float, width: int) -> np.ndarray:
-    """Return the Gaussian of the reference without the taps, beyond 4.5 sigma, that change no level."""
-    kept = min(width // 2, math.ceil(4.5 * sigma))
-    return cv2.getGaussianKernel(2 * kept + 1, sigma, cv2.CV_32F)
-
-
-def _pillow_kernel(sigma: float) -> np.ndarray:
-    """Return what Pillow's GaussianBlur amounts to: three box filters of fractional width (libImaging/BoxBlur.c).
-
-    A box of radius r, whole part w, has w + w + 1 taps of weight 1 and one of r - w at either end, so that three in a
-    row have the variance of the Gaussian. Pillow rounds after each box; this rounds once.
-    """
-    variance = sigma * sigma / 3
-    whole = math.floor((math.sqrt(12 * variance + 1) - 1) / 2)
-    rest = (2 * whole + 1) * (whole * (whole + 1) - 3 * variance) / (6 * (variance - (whole + 1) ** 2))
-    box = np.array([rest, *[1.0] * (2 * whole + 1), rest]) / (2 * (whole + rest) + 1)
-    return np.convolve(np.convolve(box, box), box).astype(np.float32)

@@ -35,7 +35,7 @@ def apply_reference(image: np.ndarray, drawn: ViewParameters, recipe: ViewRecipe
         view = ImageOps.solarize(view, SOLARIZE_THRESHOLD)
     if drawn.flip and not recipe.flip_first:
         view = F.hflip(view)
-    return np.asarray(view)
+    return np.array(view)  # writable, as torch wants it
 
 
 def gaussian_width(size: int) -> int:

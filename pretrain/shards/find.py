@@ -110,9 +110,10 @@ def _some(path: str | Path, folder: str, names: list[str]) -> ShardList:
     index = open_index(path)
     numbers = {shard.name: number for number, shard in enumerate(index.shards)}
     for name in names:
+        found = stamp(joined(folder, name))["size"]
         if name not in numbers:
             raise UserError(f"{joined(folder, name)} is not in the index beside it ({INDEX}); pack the folder again.")
-        wanted, found = index.shards[numbers[name]].size, stamp(joined(folder, name))["size"]
+        wanted = index.shards[numbers[name]].size
         if found not in (wanted, None):
             raise UserError(
                 f"the shard {joined(folder, name)} has {found:,} bytes, and its index says {wanted:,}; copy it again."

@@ -198,13 +198,21 @@ def _asked(path: str, question: Callable[[Any, str], Found]) -> Found:
             raise UserError(f"{path} cannot be read: {_words(error)}.") from None
         try:
             return question(system, inside)
-        except (FileNotFoundError, PermissionError, NotADirectoryError):
+        except (PermissionError, NotADirectoryError):
             raise
         except Exception as error:  # each service raises its own kinds
-            if wait is None or getattr(error, "status", 500) in (401, 403, 416):
-                raise OSError(f"{path} cannot be read ({type(error).__name__}: {_words(error)})") from None
+            cause = error.__cause__ or error
+            if isinstance(error, FileNotFoundError) and not _silent(error.__cause__):
+                raise
+            if wait is None or getattr(cause, "status", 500) in (401, 403, 416):
+                raise OSError(f"{path} cannot be read ({type(cause).__name__}: {_words(cause)})") from None
         time.sleep(wait)
     raise AssertionError("the last try returns or raises")
+
+
+def _silent(cause: BaseException | None) -> bool:
+    """Say whether a file "not found" is one whose server did not answer, which fsspec's HTTP does not tell apart."""
+    return isinstance(cause, OSError | TimeoutError) or getattr(cause, "status", 404) not in (404, 410)
 
 
 def _words(error: BaseException) -> str:

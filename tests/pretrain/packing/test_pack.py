@@ -183,7 +183,8 @@ def test_resizing_makes_the_short_side_and_keeps_smaller_images_byte_for_byte(tm
         assert min(after.shape[:2]) == 32
         assert after.shape[1] / after.shape[0] == pytest.approx(before.shape[1] / before.shape[0], rel=0.03)
         wanted = Image.fromarray(before).resize(after.shape[1::-1], Image.Resampling.LANCZOS)
-        assert np.abs(np.asarray(wanted).astype(int) - after).mean() < 2.5  # JPEG and WebP lose a little
+        lossy = paths.name(i).endswith(("jpg", "webp"))
+        assert np.abs(np.asarray(wanted).astype(int) - after).mean() <= (4 if lossy else 0)
         with Image.open(io.BytesIO(images.read(i))) as one, Image.open(io.BytesIO(paths.read(i))) as other:
             assert one.format == other.format
     assert open_index(tmp_path / "s" / INDEX).notes["resized"] == 5
