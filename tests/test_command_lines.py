@@ -16,6 +16,7 @@ from benchmark.report import ReportConfig
 from benchmark.run import SuiteConfig
 from pretrain.studies.estimator import EstimatorConfig
 from pretrain.studies.rank import RankConfig
+from pretrain.studies.scaling import ScalingConfig
 from pretrain.training.config import PretrainConfig
 from transfer.convert import ConvertConfig
 from transfer.detection.config import DetectionConfig
@@ -32,6 +33,7 @@ COMMANDS = {
     "benchmark.run": (SuiteConfig, ["--suite", "{absent}"]),
     "benchmark.report": (ReportConfig, ["--records", "{absent}"]),
     "pretrain.studies.rank": (RankConfig, ["--output", "{file}"]),
+    "pretrain.studies.scaling": (ScalingConfig, ["--output", "{file}"]),
     "pretrain.studies.estimator": (EstimatorConfig, ["--output", "{file}"]),
 }
 HOSTILE = [

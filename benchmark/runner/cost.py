@@ -1,8 +1,8 @@
 """GPU hours that runs will take: from records of such runs, else from what others measured, else not known.
 
-Fine-tuning: RegionCL's logs on 8 A100 (fp32, 16 images a step). Pre-training: 6,233 images a second for two views with
-a momentum branch on 8 A100, as NVIDIA's PyTorch code for ResNet-50 goes, which is 22.8 hours for 400 epochs of
-ImageNet; other methods in proportion to their forward passes (a backward pass counts two).
+Fine-tuning: RegionCL's logs on 8 A100 (fp32, 16 images a step). Pre-training: what one NVIDIA H200 was measured to do,
+carried over to the run's processes by a model (``step_time.py``); other methods in proportion to their forward passes
+(a backward pass counts two). So the hours of the two are those of two cards.
 """
 
 from collections import defaultdict
@@ -12,12 +12,13 @@ from dataclasses import dataclass
 from benchmark.records import RunRecord
 from benchmark.runner.planned import PlannedRun
 from benchmark.runner.state import OVER, State
+from benchmark.runner.step_time import CARDS, IMAGENET, KERNEL_SSL, LINKS, step_time
 
 A100_HOURS = {"coco-c4-1x": 57.0, "coco-c4-2x": 115.0, "coco-fpn-1x": 42.0, "coco-fpn-2x": 84.0}
 # 24,000 of 90,000 iterations; VOC's images are no larger.
 A100_HOURS["voc-c4-24k"] = A100_HOURS["coco-c4-1x"] * 24 / 90
 IMAGENET_SIZE = {"arch": "resnet50", "image_size": 224}  # for which the figures of pre-training hold
-TWO_VIEWS_AND_MOMENTUM = 22.8 * 8 / 400  # A100 hours an epoch of ImageNet
+RELEASED_BATCH = 1024  # of Kernel-SSL's recipe
 # Forward passes of a 224 px view an image and step: each view with gradient 3, without 1.
 PASSES = {
     "supervised": 3, "moco_v1": 4, "moco_v2": 4, "simclr": 6, "swav": 6, "simsiam": 6, "barlow_twins": 6, "vicreg": 6,
@@ -96,8 +97,16 @@ class Costs:
         of_imagenet = all(run.options.get(name, usual) == usual for name, usual in IMAGENET_SIZE.items())
         if run.options.get("data") is None or method not in PASSES or "images" in run.options or not of_imagenet:
             return Cost(None, "not known")
-        hours = epochs * TWO_VIEWS_AND_MOMENTUM * PASSES[method] / PASSES["kernel_ssl"]
-        return Cost(hours, "A100 hours by forward passes, ImageNet")
+        return _predicted(run, float(epochs) * PASSES[method] / PASSES["kernel_ssl"])
+
+
+def _predicted(run: PlannedRun, epochs: float) -> Cost:
+    """Return the GPU hours of epochs of Kernel-SSL on ImageNet by the model, at the run's batch and precision."""
+    card = CARDS.get(str(run.options.get("precision", "fp32")), CARDS["bf16"])
+    processes = run.resources.processes
+    batch = int(run.options.get("batch_size", RELEASED_BATCH))
+    speed = step_time(card, LINKS, KERNEL_SSL, processes, batch).images_per_second
+    return Cost(processes * epochs * IMAGENET / speed / 3600, f"predicted from one {card.name}, ImageNet")
 
 
 def left(runs: Sequence[PlannedRun], states: Mapping[str, State], costs: Costs) -> tuple[float, int]:

@@ -198,13 +198,14 @@ def measure_network(
     step = Step(method, method, config.precision, device, torch.amp.GradScaler(device.type, enabled=False))
     begin, batch = time.perf_counter(), min(4, most)
     while True:
-        took = min(_step_seconds(step, optimiser, config, batch) for _ in range(2))
+        took = min(step_seconds(step, optimiser, config, batch) for _ in range(2))
         if batch == most or time.perf_counter() - begin + 4 * took > seconds:
             return batch / took, batch
         batch = min(2 * batch, most)
 
 
-def _step_seconds(step: Step, optimiser: torch.optim.Optimizer, config: PretrainConfig, batch: int) -> float:
+def step_seconds(step: Step, optimiser: torch.optim.Optimizer, config: PretrainConfig, batch: int) -> float:
+    """Return the seconds of one training step on `batch` random images of this process, its end waited for."""
     views = [torch.randn(batch, 3, config.image_size, config.image_size, device=step.device)]
     views *= step.method.views
     views = [view.contiguous(memory_format=torch.channels_last) for view in views]

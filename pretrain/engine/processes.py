@@ -195,6 +195,11 @@ def synchronised_norms(module: nn.Module, device: torch.device) -> nn.Module:
         return module
     if device.type == "cuda":
         return nn.SyncBatchNorm.convert_sync_batchnorm(module)
+    return joined_norms(module)
+
+
+def joined_norms(module: nn.Module) -> nn.Module:
+    """Return the module with ``JoinedBatchNorm`` in the place of every batch norm, parameters and statistics kept."""
     if isinstance(module, nn.modules.batchnorm._BatchNorm):
         joined = JoinedBatchNorm(module.num_features, module.eps, module.momentum, module.affine)
         if module.affine:  # the parameters themselves: whether they carry gradient, and who else holds them, stays
@@ -202,5 +207,5 @@ def synchronised_norms(module: nn.Module, device: torch.device) -> nn.Module:
         joined.load_state_dict(module.state_dict())
         return joined.train(module.training)
     for name, child in module.named_children():
-        setattr(module, name, synchronised_norms(child, device))
+        setattr(module, name, joined_norms(child))
     return module

@@ -13,6 +13,7 @@ from benchmark.core.errors import UserError
 from benchmark.core.folder import ROOT
 from benchmark.core.options import parse
 from benchmark.runner.planned import flags, plan
+from benchmark.runner.step_time import H200_FP32, IMAGENET, KERNEL_SSL, LINKS, step_time
 from benchmark.runner.suite import SUITES, missing, read_suite, suite_path
 from pretrain.run import resolve
 from transfer.detection.config import DetectionConfig
@@ -189,8 +190,9 @@ def test_the_plan_is_what_a_person_would_type_and_json_for_machines(tmp_path, ca
     assert "coco-c4-2x: 3 fine-tunings a side show a difference of" in said
     assert run.main([*words, "--json"]) == 0
     content = json.loads(capsys.readouterr().out)
-    # 400 and 800 epochs at 0.456 GPU hours each, nine fine-tunings of 57 hours and nine of 115.
-    assert content["gpu_hours_left"] == pytest.approx(1200 * 22.8 * 8 / 400 + 9 * 57 + 9 * 115)
+    # 400 and 800 epochs of ImageNet at the model's speed on eight cards, nine fine-tunings of 57 hours and nine of 115.
+    hours = 8 * 1200 * IMAGENET / step_time(H200_FP32, LINKS, KERNEL_SSL, 8, 1024).images_per_second / 3600
+    assert content["gpu_hours_left"] == pytest.approx(hours + 9 * 57 + 9 * 115)
     assert content["runs_of_unknown_cost"] == 0
     assert {"name", "command", "state", "gpu_hours", "needs"} <= set(content["runs"][0])
     assert [power["repeats"] for power in content["power"]] == [3, 3]

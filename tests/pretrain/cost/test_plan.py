@@ -96,7 +96,7 @@ import re, torch
 from pretrain.methods.registry import make_config, make_method
 from pretrain.training.optimisers import make_optimiser
 from pretrain.training.step import Step
-from pretrain.cost.plan import _step_seconds, estimate_memory
+from pretrain.cost.plan import step_seconds, estimate_memory
 
 def config(batch):
     return make_config(epochs=1, arch="resnet18", image_size=64, batch_size=batch, precision="fp32",
@@ -109,7 +109,7 @@ step = Step(method, method, "fp32", cpu, torch.amp.GradScaler("cpu", enabled=Fal
 peaks = []
 for batch in (8, 56):
     for _ in range(2):
-        _step_seconds(step, optimiser, config(batch), batch)
+        step_seconds(step, optimiser, config(batch), batch)
     # Not getrusage: a child inherits the peak of the process that started it.
     peaks.append(1024 * int(re.search(r"VmHWM:\\s+(\\d+) kB", open("/proc/self/status").read())[1]))
 print(peaks[1] - peaks[0], estimate_memory(method, config(56)).total - estimate_memory(method, config(8)).total)
