@@ -6,7 +6,7 @@ images are dealt out anew before the momentum branch sees them, and the keys are
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -58,6 +58,7 @@ class MoCoV2(Method):
         self.register_buffer("queue", F.normalize(torch.randn(o.projector_width, o.queue_size), dim=0))
         self.register_buffer("queue_ptr", torch.zeros((), dtype=torch.long))
         self.iteration = 0
+        self._place: int | None = None  # the pointer, once it was read: on a GPU every reading waits for the device
 
     def head(self, features: int) -> nn.Module:
         """Return the projector: Linear ReLU Linear with biases, without batch norm (builder.py:37-41)."""
@@ -106,9 +107,15 @@ class MoCoV2(Method):
 
     def after_step(self, progress: Progress, rows: Sequence[Tensor], targets: Sequence[Tensor]) -> None:
         """Put this batch's keys in the place of the oldest."""
-        queue, place = moco_enqueue(self.queue, targets[0], int(self.queue_ptr))
+        if self._place is None:
+            self._place = int(self.queue_ptr)
+        queue, self._place = moco_enqueue(self.queue, targets[0], self._place)
         self.queue.copy_(queue)
-        self.queue_ptr.fill_(place)
+        self.queue_ptr.fill_(self._place)
+
+    def _load_from_state_dict(self, *arguments: Any) -> None:
+        self._place = None  # the pointer is about to change
+        super()._load_from_state_dict(*arguments)
 
     def loss_numbers(self, batch: int) -> int:
         """Return the numbers of the similarities of queries and queue."""

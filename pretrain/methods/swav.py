@@ -6,7 +6,7 @@ Both views pass the network in one forward pass, so that batch norm takes its st
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import torch
 import torch.nn.functional as F
@@ -65,6 +65,7 @@ class SwAV(Method):
         self.prototypes = nn.Linear(o.projector_width, o.prototypes, bias=False)
         if o.queue_size:
             self.register_buffer("queue", torch.zeros(2, o.queue_size, o.projector_width))
+        self._full: bool | None = None  # not known: looked up, since on a GPU every look waits for the device
 
     def encode(self, views: Sequence[Tensor]) -> Encoded:
         """Return the projections of both views, (B, width) each, from one joint forward pass."""
@@ -81,8 +82,9 @@ class SwAV(Method):
     ) -> LossResult:
         """Return the cross-entropy of swapped codes; the queue takes part once it is full (main_swav.py:294-304)."""
         o = self.options
-        full = o.queue_size and bool(self.queue[0, -1].any())
-        queues = tuple(self.queue) if full else (None, None)
+        if self._full is None:
+            self._full = bool(o.queue_size) and bool(self.queue[0, -1].any())
+        queues = tuple(self.queue) if self._full else (None, None)
         total = swav_loss(
             *rows,
             self.prototypes.weight,
@@ -108,6 +110,11 @@ class SwAV(Method):
         if self.options.queue_size and progress.epoch >= self.options.queue_epochs:
             for queue, view in zip(self.queue, rows, strict=True):
                 queue.copy_(swav_enqueue(queue, view))
+            self._full = self._full or None
+
+    def _load_from_state_dict(self, *arguments: Any) -> None:
+        self._full = None  # the queue is about to change
+        super()._load_from_state_dict(*arguments)
 
     def loss_numbers(self, batch: int) -> int:
         """Return the numbers of the similarities of all rows and prototypes."""

@@ -91,21 +91,23 @@ def spectral_radius(apply: Callable[[Tensor], Tensor], like: Tensor, steps: int 
     basis = like.new_zeros(steps + 1, n)
     basis[0] = start / start.norm()
     hessenberg = like.new_zeros(steps + 1, steps)
-    used = steps
+    sizes, rests = [], []
     for j in range(steps):
         vector = apply(basis[j])
-        size = vector.norm()
+        sizes.append(vector.norm())
         for _ in range(2):  # orthogonalised twice, since once is not enough in float32
             parts = basis[: j + 1] @ vector
             vector = vector - parts @ basis[: j + 1]
             hessenberg[: j + 1, j] += parts
-        rest = vector.norm()
-        if not rest > 10 * torch.finfo(like.dtype).eps * size:
-            used = j + 1
-            break
-        hessenberg[j + 1, j] = rest
-        basis[j + 1] = vector / rest
-    square = hessenberg[:used, :used].double().cpu()
+        rests.append(vector.norm())
+        hessenberg[j + 1, j] = rests[-1]
+        basis[j + 1] = vector / rests[-1]
+    # Where the map is exhausted is looked up once, at the end: on a GPU every look would wait for all that came before.
+    # What follows that place is meaningless and left out.
+    goes_on = torch.stack(rests) > 10 * torch.finfo(like.dtype).eps * torch.stack(sizes)
+    found = torch.cat([goes_on.to(hessenberg.dtype).unsqueeze(0), hessenberg[:steps]]).double().cpu()
+    used = next((j + 1 for j, more in enumerate(found[0].tolist()) if not more), steps)
+    square = found[1:][:used, :used]
     if not torch.isfinite(square).all():
         return like.new_tensor(torch.nan)
     return torch.linalg.eigvals(square).abs().max().to(like)
