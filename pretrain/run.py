@@ -57,6 +57,10 @@ def prepare(argv: list[str] | None) -> "PretrainRun":
     paths = find_images(config)
     check_batches(config, len(paths))
     check_method(config, paths)
+    if config.compile and not config.dry_run:
+        from pretrain.training.compiling import check_compiler
+
+        check_compiler(device)
     identity = config.identity(paths.identity())
     key = run_key(identity)
     output = Path(config.output or RESULTS / "runs" / f"{config.method}-{key}")

@@ -9,7 +9,7 @@ from benchmark.records import RunRecord
 # Settings of a pre-training record that do not make another recipe: repeats, length, place and speed.
 NOT_RECIPE = (
     "seed", "epochs", "data", "output", "records", "resume", "dry_run", "images_per_second", "workers", "log_every",
-    "device", "keep_every", "keep_epochs", "checkpoint_minutes", "diagnose_every",
+    "device", "keep_every", "keep_epochs", "checkpoint_minutes", "diagnose_every", "compile",
 )  # fmt: skip
 
 

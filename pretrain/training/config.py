@@ -105,6 +105,9 @@ class PretrainConfig:
 
     device: str = option("auto", "where to compute", group="Run", choices=("auto", "cpu", "cuda"))
     precision: Literal["fp32", "bf16", "fp16"] = option("fp32", "of the network; the loss is float32", group="Run")
+    compile: bool = option(
+        False, "let torch.compile translate the encoder: minutes before the first step, faster ones after", group="Run"
+    )
     seed: Seed = option(0, "of weights, order and views", group="Run")
     output: PathText | None = option(None, "folder of the run; default results/runs/<method>-<key>", group="Run")
     records: PathText | None = option(None, "folder of records; default results/records", group="Run")
@@ -167,4 +170,7 @@ class PretrainConfig:
         """Return what makes the run this run: every setting that changes its result, and `images`, which tells the
         images from others (``Images.identity``)."""
         settings = {key: value for key, value in to_dict(self).items() if key not in NOT_IDENTITY}
+        # Compiled kernels round otherwise, so they make another run; without them it is the run of earlier versions.
+        if not self.compile:
+            del settings["compile"]
         return {"script": "pretrain", "config": settings, "images": images}

@@ -2,6 +2,7 @@
 
 import math
 import statistics
+import time
 from collections import deque
 from collections.abc import Callable
 from pathlib import Path
@@ -37,6 +38,26 @@ class EpochFiles:
         metadata = {"method": config.method, "arch": config.arch, "epoch": epoch, "total_epochs": config.epochs}
         metadata |= {"branch": "online", "seed": config.seed}
         export_backbone(self.folder / BACKBONE, trainer.method.encoder.state_dict(), metadata)
+
+
+class FirstStep(HookBase):
+    """Says how long the first step of this part of a run took, compiling included; the speed is that of the others.
+
+    Args:
+        say: prints a sentence.
+    """
+
+    def __init__(self, say: Callable[[str], None]):
+        self.say = say
+        self._begun = 0.0
+
+    def before_step(self) -> None:
+        self._begun = time.perf_counter()
+
+    def after_step(self) -> None:
+        if self.trainer.iter == self.trainer.start_iter:
+            took = time.perf_counter() - self._begun
+            self.say(f"the first step took {took:.1f} s, in which torch.compile translated the encoder")
 
 
 class TooManyUnreadable(RunFailed):

@@ -19,7 +19,7 @@ SMALL = {  # of a method without a recipe for the embedded photographs
 }  # fmt: skip
 PRESETS = "by_epochs"  # {length in epochs: values}
 # What a recipe cannot hold and a comparison with the released run leaves out.
-NOT_RECIPE = {*NOT_IDENTITY, "seed", "epochs", "images", "micro_batch", "method"}
+NOT_RECIPE = {*NOT_IDENTITY, "seed", "epochs", "images", "micro_batch", "method", "compile"}
 
 
 def recipe_file(method: str, kind: str) -> Path | None:

@@ -21,6 +21,7 @@ from pretrain.images.order import epoch_length
 from pretrain.images.recipe import ViewSettings
 from pretrain.methods.base import Method, Progress
 from pretrain.methods.registry import make_method, method_class
+from pretrain.training.compiling import compile_encoders
 from pretrain.training.config import PretrainConfig
 from pretrain.training.learning_rates import learning_rate
 from pretrain.training.optimisers import make_optimiser
@@ -175,7 +176,10 @@ def prepare_method(config: PretrainConfig, device: torch.device, classes: int = 
     method = make_method(config, classes)
     if method.synchronised_norms:
         method = synchronised_norms(method, device)
-    return method.to(device, memory_format=torch.channels_last).train()
+    method = method.to(device, memory_format=torch.channels_last).train()
+    if config.compile:
+        compile_encoders(method)
+    return method
 
 
 def wrapped(method: Method, device: torch.device) -> torch.nn.Module:

@@ -23,7 +23,7 @@ from pretrain.engine.tensor_hash import tensors_sha256
 from pretrain.images.collection import Images
 from pretrain.methods.base import NOT_AS_RELEASED
 from pretrain.training.config import PretrainConfig
-from pretrain.training.hooks import EpochFiles, FailureSignatures, UnreadableImages
+from pretrain.training.hooks import EpochFiles, FailureSignatures, FirstStep, UnreadableImages
 from pretrain.training.recipe import differences
 from pretrain.training.trainer import RANK_DEFINITION, PretrainTrainer
 
@@ -95,7 +95,8 @@ def main_hooks(run: PretrainRun, account: Account, trainer: PretrainTrainer) -> 
     # Before the checkpoint: a kill between them repeats the epoch's last steps and writes the entry again.
     diagnostics = [RecordDiagnostics(run.output, run.config.diagnose_every)] if run.config.diagnose_every else []
     checkpoints = Checkpoints(run.output, account, also, before=files)
-    return [Metrics(run.output), ProgressBar(what), *diagnostics, checkpoints]
+    first = [FirstStep(say)] if run.config.compile else []
+    return [Metrics(run.output), ProgressBar(what), *first, *diagnostics, checkpoints]
 
 
 def announce(run: PretrainRun, trainer: PretrainTrainer, start: int) -> None:
