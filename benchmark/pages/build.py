@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from benchmark.comparison.methods import CONTROL, WITHOUT_EPOCHS
+from benchmark.comparison.precision import precision_differences
 from benchmark.comparison.rows import TASK_NAMES, MeasuredRow, Table
 from benchmark.pages import plots
 from benchmark.pages.answer import QUESTION, answer, main_table
@@ -43,6 +44,7 @@ def build_page(
     sections += [
         section
         for section in (
+            _precision_section(tables),
             errors_section(runs, annotations),
             pictures_section(runs),
             pretrain_section(records),
@@ -189,6 +191,14 @@ def _rows_figure(table: Table, name: str) -> Plot | None:
 
 def _mean_text(values: Sequence[float]) -> str:
     return f"{sum(values) / len(values):.1f} ({len(values)} runs)" if values else "no value"
+
+
+def _precision_section(tables: Sequence[Table]) -> Section | None:
+    found = precision_differences(tables)
+    if not found:
+        return None
+    text = "The same weights, seeds and schedule, fine-tuned in the protocol's precision and in another one."
+    return Section("precision", "Precision", "Precision", (text, *(one.sentence for one in found)))
 
 
 def _troubles_section(records: Sequence[RunRecord]) -> Section | None:
