@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+import warnings
 
 import pytest
 import torch
@@ -14,6 +15,7 @@ from pretrain.images.loading import make_loader
 from pretrain.images.recipe import PUBLISHED, ViewSettings
 from pretrain.methods.registry import make_method
 from pretrain.training.trainer import PretrainTrainer
+from tests.gpu.bench_step import prepared
 from tests.gpu.setting import DEVICE, DRY, batch_size, config, paths, photographs, synchronise
 
 BATCH = batch_size(64)
@@ -106,6 +108,28 @@ def test_the_plan_foresees_the_memory(precision, record_property):
     record_property("measured, GiB", measured / 2**30)
     record_property("foreseen, GiB", foreseen / 2**30)
     assert 0.6 < foreseen / measured < 1.67
+
+
+@pytest.mark.cuda_only
+def test_a_step_waits_for_the_device_once(record_property):
+    """Loss and gradient norm are read together; a logged step waits oftener, for what it shows."""
+    trainer = prepared(BATCH)
+    waits = {}
+    for name, iteration in (("a step", 1), ("a logged step", 0)):
+        trainer.iter = iteration
+        trainer.run_step()
+        synchronise()
+        torch.cuda.set_sync_debug_mode("warn")
+        try:
+            with warnings.catch_warnings(record=True) as said:
+                warnings.simplefilter("always")
+                trainer.run_step()
+        finally:
+            torch.cuda.set_sync_debug_mode("default")
+        waits[name] = sum("synchroniz" in str(one.message) for one in said)
+        record_property(f"waits of {name}", waits[name])
+    assert 1 <= waits["a step"] <= 2
+    assert waits["a logged step"] < 40
 
 
 def command(folder, *more):
