@@ -54,6 +54,7 @@ def prepare(argv: list[str] | None) -> "PretrainRun":
 
     device = distributed.choose_device(config.device)
     check_batch(config, distributed.world_size())
+    check_views(config, device.type)
     paths = find_images(config)
     check_batches(config, len(paths))
     check_method(config, paths)
@@ -87,6 +88,14 @@ def check_batch(config: PretrainConfig, processes: int) -> None:
         raise UserError(
             f"--micro-batch {config.micro_batch} does not divide the {local} images of a process into parts of 2 or "
             "more; choose a divisor."
+        )
+
+
+def check_views(config: PretrainConfig, device: str) -> None:
+    """Raise ``UserError`` where --views gpu would run on a CPU that nobody asked for."""
+    if config.views == "gpu" and device == "cpu" and config.device != "cpu":
+        raise UserError(
+            "--views gpu finds no GPU here; give --views fast, or --device cpu to make its views on the CPU, slowly."
         )
 
 

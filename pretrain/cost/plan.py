@@ -223,17 +223,23 @@ def step_seconds(step: Step, optimiser: torch.optim.Optimizer, config: PretrainC
     return time.perf_counter() - begin
 
 
-def measure_views(config: PretrainConfig, paths: Images, seconds: float = VIEWS_SECONDS) -> float:
-    """Read and augment real images of the data set in this process; return images (of two views) per second."""
+def measure_views(config: PretrainConfig, paths: Images, device: torch.device, seconds: float = VIEWS_SECONDS) -> float:
+    """Read and augment real images of the data set in this process; return images (of two views) per second.
+
+    With --views gpu the views are made on `device`, in batches of up to 32.
+    """
+    batch = min(32, len(paths)) if config.views == "gpu" else 1
     settings = ViewSettings(config.image_size, config.views, config.augmentation.recipes())
     loader = make_loader(
-        paths, settings, batch_size=1, seed=config.seed, workers=0, total_iterations=epoch_length(len(paths), 1)
-    )
+        paths, settings, batch_size=batch, seed=config.seed, workers=0, device=device,
+        total_iterations=epoch_length(len(paths), batch),
+    )  # fmt: skip
     begin, done = time.perf_counter(), 0
     for _ in loader:
-        done += 1
+        done += batch
         if time.perf_counter() - begin > seconds:
             break
+    _synchronise(device)
     return done / (time.perf_counter() - begin)
 
 
@@ -298,12 +304,14 @@ def _speed_lines(method: Method, config: PretrainConfig, paths: Images, device: 
     speed, lines = config.images_per_second, []
     if speed is None:
         network, batch = measure_network(method, config, device)
-        views, processes, workers = measure_views(config, paths), world_size(), max(1, config.workers)
+        views, processes, workers = measure_views(config, paths, device), world_size(), max(1, config.workers)
         lines = [
             f"measured      network {network:,.4g} images/s a process at batch {batch} on {device.type}; views "
-            f"{views:,.4g} images/s a core"
+            f"{views:,.4g} images/s a {'process, read included' if config.views == 'gpu' else 'core'}"
         ]
-        speed = processes * _together(network, views * min(workers, _cores(processes)), config.workers > 0)
+        beside = config.workers > 0 and config.views != "gpu"  # a device makes views and takes steps in turn
+        cores = min(workers, _cores(processes)) if config.views != "gpu" else 1
+        speed = processes * _together(network, views * cores, beside)
     hours = {n: n * length * config.batch_size / speed / 3600 for n in sorted({*COMPARED_EPOCHS, config.epochs})}
     return [
         *lines,

@@ -6,9 +6,10 @@ counted, and replaced by another draw.
 """
 
 import os
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 from functools import cache
+from typing import Any
 
 import cv2
 import numpy as np
@@ -19,10 +20,12 @@ from torch.utils.data import DataLoader, Dataset, default_collate
 from benchmark.core.errors import RunFailed
 from pretrain.engine.workers import start_worker
 from pretrain.images.collection import Images, SourceLost
+from pretrain.images.encoded import Encoded, EncodedBatch, NotDecoded, encoded, joined, views_on
 from pretrain.images.order import GlobalBatches
 from pretrain.images.recipe import IMAGENET_MEAN, IMAGENET_STD, ViewSettings
 from pretrain.images.views import make_views
 
+CPU = torch.device("cpu")
 MAX_DRAWS = 10  # images tried for one place in a batch before the folder counts as unreadable
 
 
@@ -79,12 +82,12 @@ def _statistics(device: torch.device, mean: Levels, std: Levels, pixels: int) ->
 
 @dataclass(frozen=True)
 class Sample:
-    """The views of one image, (S, S, 3) uint8 each; ``label`` of it, -1 without labels.
+    """The views of one image, (S, S, 3) uint8 each, or the image for a device to make them; ``label``, -1 without.
 
     ``unreadable`` are the paths that could not be read before it; ``failure`` says why no image could be read.
     """
 
-    views: tuple[np.ndarray, ...]
+    views: tuple[np.ndarray, ...] | Encoded
     label: int
     unreadable: tuple[str, ...]
     failure: str | None = None
@@ -110,13 +113,17 @@ class AugmentedImages(Dataset[Sample]):
         The parameters of the views belong to the place, so a replacement is no copy of that image's own views. After
         ``MAX_DRAWS`` unreadable images the views are black.
         """
+        return self._sample(key, self._made)
+
+    def _sample(self, key: tuple[int, int], make: Callable[[bytes, tuple[int, int]], Any]) -> Sample:
+        """Return the sample that `make` makes of the first image for this place that can be read."""
         epoch, place = key
         rng, index = None, place
         unreadable: list[str] = []
         for _ in range(MAX_DRAWS):
             path = self.paths[index]
             try:
-                views = make_views(self.paths.read(index), (self.seed, epoch, place), self.settings)
+                views = make(self.paths.read(index), key)
                 return Sample(views, -1 if self.labels is None else int(self.labels[index]), tuple(unreadable))
             except SourceLost as error:
                 return self._black(unreadable, str(error))
@@ -126,18 +133,76 @@ class AugmentedImages(Dataset[Sample]):
             index = int(rng.integers(len(self.paths)))
         return self._black(unreadable, _too_many(unreadable))
 
+    def _made(self, content: bytes, key: tuple[int, int]) -> Any:
+        return make_views(content, (self.seed, *key), self.settings)
+
     def _black(self, unreadable: list[str], failure: str) -> Sample:
         black = np.zeros((self.settings.image_size, self.settings.image_size, 3), np.uint8)
         return Sample((black,) * len(self.settings.recipes), -1, tuple(unreadable), failure)
 
-    def collate(self, samples: list[Sample]) -> Batch:
-        """Stack samples to a ``Batch``."""
+    def collate(self, samples: list[Sample]) -> Batch | EncodedBatch:
+        """Stack samples to a ``Batch``, or what becomes one by ``finished``."""
         # In a worker torch's own function stacks directly into the memory that it shares with the training process.
         views = default_collate([tuple(map(torch.from_numpy, sample.views)) for sample in samples])
+        return Batch(tuple(views), *self._beside(samples))
+
+    def _beside(self, samples: list[Sample]) -> tuple[Tensor | None, tuple[str, ...], str | None]:
+        """Return labels, unreadable paths and the first failure of some samples."""
         labels = None if self.labels is None else torch.tensor([sample.label for sample in samples])
         failures = [sample.failure for sample in samples if sample.failure]
         unreadable = tuple(path for sample in samples for path in sample.unreadable)
-        return Batch(tuple(views), labels, unreadable, next(iter(failures), None))
+        return labels, unreadable, next(iter(failures), None)
+
+    def finished(self, batch: Any, device: torch.device) -> Batch:
+        """Return what a worker has sent as a batch: as it is."""
+        return batch
+
+
+class ImagesForDevice(AugmentedImages):
+    """Maps (epoch, index) to an image whose views a device makes (``--views gpu``); see ``encoded.py``."""
+
+    def _made(self, content: bytes, key: tuple[int, int]) -> Encoded:
+        return encoded(content, self.seed, key, self.settings)
+
+    def _checked(self, content: bytes, key: tuple[int, int]) -> Encoded:
+        return encoded(content, self.seed, key, self.settings, trusting=False)
+
+    def collate(self, samples: list[Sample]) -> EncodedBatch:
+        """Join samples to an ``EncodedBatch``; one that has failed holds no images."""
+        labels, unreadable, failure = self._beside(samples)
+        if failure:
+            return EncodedBatch(torch.zeros(0, dtype=torch.uint8), (), labels, unreadable, failure)
+        return EncodedBatch(*joined([sample.views for sample in samples]), labels, unreadable)
+
+    def finished(self, batch: EncodedBatch, device: torch.device) -> Batch:
+        """Make the views of a batch on the device; images that turn out damaged are replaced as all others are."""
+        for _ in range(2):
+            try:
+                views = views_on(device, batch, self.settings)
+                return Batch(views, batch.labels, batch.unreadable, batch.failure)
+            except NotDecoded as error:
+                batch = self._mended(batch, error.places)
+                if batch.failure:
+                    break
+        return Batch((), batch.labels, batch.unreadable, batch.failure or "images cannot be decoded; check --data")
+
+    def _mended(self, batch: EncodedBatch, places: list[int]) -> EncodedBatch:
+        """Return a batch with the images at some places read again, decoded on the CPU and replaced where need be."""
+        contents = batch.content.numpy()
+        ends = np.cumsum([image.length for image in batch.images])
+        images = [
+            replace(image, content=contents[end - image.length : end])
+            for image, end in zip(batch.images, ends, strict=True)
+        ]
+        samples = [self._sample(images[place].key, self._checked) for place in places]
+        labels, unreadable, failure = self._beside(samples)
+        if failure:
+            return replace(batch, unreadable=batch.unreadable + unreadable, failure=failure)
+        for place, sample in zip(places, samples, strict=True):
+            images[place] = sample.views
+        if labels is not None:
+            labels = batch.labels.index_copy(0, torch.tensor(places), labels)
+        return EncodedBatch(*joined(images), labels, batch.unreadable + unreadable)
 
 
 def _too_many(unreadable: list[str]) -> str:
@@ -146,10 +211,19 @@ def _too_many(unreadable: list[str]) -> str:
 
 
 class ViewLoader(DataLoader):
-    """A DataLoader that raises ``FolderUnreadable`` here; raised in a worker it would arrive with a traceback."""
+    """A DataLoader that raises ``FolderUnreadable`` here; raised in a worker it would arrive with a traceback.
+
+    Args:
+        images: what to load.  device: where views are made that workers do not make.  settings: of DataLoader.
+    """
+
+    def __init__(self, images: AugmentedImages, device: torch.device, **settings: Any):
+        super().__init__(images, collate_fn=images.collate, **settings)
+        self.images, self.device = images, device
 
     def __iter__(self) -> Iterator[Batch]:
-        for batch in super().__iter__():
+        for sent in super().__iter__():
+            batch = sent if sent.failure else self.images.finished(sent, self.device)
             if batch.failure:
                 raise FolderUnreadable(batch.failure)
             yield batch
@@ -168,21 +242,24 @@ def make_loader(
     total_iterations: int,
     labels: np.ndarray | None = None,
     pin_memory: bool = False,
+    device: torch.device = CPU,
 ) -> ViewLoader:
     """Return a loader of ``Batch`` from `start_iteration` on; `batch_size` is that of one process.
 
-    `labels` are the classes of all images, (n,) integers, for methods that need them (``find_labels``).
+    `labels` are the classes of all images, (n,) integers, for methods that need them (``find_labels``). With the engine
+    ``gpu`` the views are made on `device` and lie there, else they come from the workers in the computer's memory.
     Iterating raises ``FolderUnreadable`` when ten images in a row cannot be read, or what holds them is lost.
     """
     sampler = GlobalBatches(len(paths), batch_size, seed, rank, world_size, start_iteration, total_iterations)
-    images = AugmentedImages(paths, settings, seed, labels)
+    on_device = settings.engine == "gpu"
+    images = (ImagesForDevice if on_device else AugmentedImages)(paths, settings, seed, labels)
     return ViewLoader(
         images,
+        device,
         batch_sampler=sampler,
         num_workers=workers,
-        collate_fn=images.collate,
         worker_init_fn=_start_worker,
-        pin_memory=pin_memory,
+        pin_memory=pin_memory and not on_device,  # a device's decoder takes files from where they are
         prefetch_factor=4 if workers else None,
         generator=torch.Generator().manual_seed(seed),  # for the workers' seeds, else taken from the run's own state
     )

@@ -138,10 +138,10 @@ class ViewSettings:
 
     Attributes:
         image_size: side of a view in px.
-        engine: ``fast`` or ``reference``.
+        engine: ``fast``, ``reference``, or ``gpu``: made in batches on the training's device.
         recipes: one for each view of an image, in the method's order.
     """
 
     image_size: int = 224
-    engine: Literal["fast", "reference"] = "fast"
+    engine: Literal["fast", "reference", "gpu"] = "fast"
     recipes: Views = PUBLISHED["kernel_ssl"]

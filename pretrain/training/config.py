@@ -90,7 +90,9 @@ class PretrainConfig:
         None, "images in memory at a time, per process (gradient caching); default the whole batch", group="Data"
     )
     workers: Workers = option(8, "processes that prepare views, per training process; 0: none", group="Data")
-    views: Literal["fast", "reference"] = option("reference", "engine of the views", group="Views")
+    views: Literal["fast", "reference", "gpu"] = option(
+        "reference", "engine of the views; gpu decodes JPEGs and makes views on the training's device", group="Views"
+    )
     augmentation: ViewOptions = part(ViewOptions)
 
     method: str = option("kernel_ssl", f"pre-training method ({' | '.join(method_names())})", group="Method")

@@ -76,6 +76,7 @@ class PretrainTrainer(TrainingLoop):
             total_iterations=self.max_iter,
             pin_memory=self.device.type == "cuda",
             labels=self.labels.numbers if self.labels else None,
+            device=self.device,
         )
         self._batches = iter(loader)
         super().before_train()

@@ -144,7 +144,7 @@ def test_measured_speeds_are_those_of_the_two_parts(folder):
     assert batch == 8
     assert speed > 1
     assert all(torch.equal(before[name], parameter) for name, parameter in method.named_parameters())
-    views = measure_views(config, list_images(folder), seconds=0.2)
+    views = measure_views(config, list_images(folder), torch.device("cpu"), seconds=0.2)
     assert views > 20
     text = make_plan(config, list_images(folder), CPU, folder / "out")
     line = next(line for line in text.splitlines() if line.startswith("measured"))
