@@ -14,6 +14,7 @@ from benchmark.core.errors import run_command
 from benchmark.core.options import flag_of
 from benchmark.report import ReportConfig
 from benchmark.run import SuiteConfig
+from pretrain.pack import PackConfig
 from pretrain.studies.estimator import EstimatorConfig
 from pretrain.studies.rank import RankConfig
 from pretrain.studies.scaling import ScalingConfig
@@ -35,6 +36,7 @@ COMMANDS = {
     "pretrain.studies.rank": (RankConfig, ["--output", "{file}"]),
     "pretrain.studies.scaling": (ScalingConfig, ["--output", "{file}"]),
     "pretrain.studies.estimator": (EstimatorConfig, ["--output", "{file}"]),
+    "pretrain.pack": (PackConfig, ["{absent}", "{file}"]),
 }
 HOSTILE = [
     *("", " ", "0", "-1", "3.7", "1e39", "-1e39", ".nan", ".inf", "1e400", "1000000000000", str(2**64), "9" * 5000),

@@ -104,7 +104,7 @@ def parts_of(path: str) -> Part:
     if is_remote(path):
         return _Windows(path)
     try:
-        file = open(path, "rb", buffering=1 << 16)  # noqa: SIM115
+        file = open(path, "rb", buffering=0)  # noqa: SIM115
     except OSError as error:
         raise UserError(f"the shard {path} cannot be read ({error.strerror}); check its permissions.") from None
     return lambda offset, length: _exactly(file, offset, length)

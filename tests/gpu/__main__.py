@@ -44,7 +44,7 @@ def _bench(name: str, limit: int) -> Part:
 
 PARTS = [
     _tests("losses", 90), _tests("processes", 120), _tests("pretraining", 170), _tests("detection", 170),
-    _tests("repeats", 170),
+    _tests("repeats", 170), _tests("views", 90),
     _bench("step", 120), _bench("input", 75), _bench("detector", 90), _bench("peers", 75),
     _bench("compile", 110),
 ]  # fmt: skip

@@ -1,4 +1,4 @@
-"""The input: views from real JPEG files by the CPU's cores, alone and in front of the training step."""
+"""The input: views from real JPEG files, by the CPU's cores or by the GPU, alone and in front of the training step."""
 
 import os
 import time
@@ -14,7 +14,7 @@ from tests.gpu.setting import DEVICE, DRY, batch_size, config, paths, synchronis
 
 WORKERS = 2 if DRY else max(2, len(os.sched_getaffinity(0)) - 1)
 BATCH = 256
-ENGINES = ("fast", "reference")
+ENGINES = ("fast", "reference", "gpu")
 
 
 def views(engine: str, batches: int) -> dict[str, Any]:
@@ -24,10 +24,11 @@ def views(engine: str, batches: int) -> dict[str, Any]:
     total = 2 if DRY else batches
     loader = make_loader(
         paths(batch * total), settings, batch_size=batch, seed=0, workers=WORKERS, total_iterations=total,
-        pin_memory=not DRY,
+        pin_memory=not DRY, device=DEVICE,
     )  # fmt: skip
     arrivals = []
     for _ in loader:
+        synchronise()
         arrivals.append(time.perf_counter())
     skipped = len(arrivals) // 2  # what the workers had prepared while the first batch was waited for
     rate = batch * (len(arrivals) - 1 - skipped) / max(arrivals[-1] - arrivals[skipped], 1e-9)
@@ -59,7 +60,8 @@ def main() -> None:
     report = Report()
     for engine in ENGINES:
         report.attempt(f"views of 224 px, {engine}", lambda engine=engine: views(engine, 4 * WORKERS))
-    report.attempt("end to end, bf16, fast views", lambda: end_to_end(40))
+    report.attempt("end to end, bf16, fast views", lambda: end_to_end(40, views="fast"))
+    report.attempt("end to end, bf16, gpu views", lambda: end_to_end(40, views="gpu"))
 
 
 if __name__ == "__main__":
