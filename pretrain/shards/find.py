@@ -14,7 +14,7 @@ from pretrain.shards.index_file import INDEX, open_index
 from pretrain.shards.patterns import expand
 from pretrain.shards.scanning import VARIABLE, cache_folder, cached_index
 from pretrain.shards.shard_list import ShardList
-from pretrain.shards.storage import ENDING, is_remote, joined, split, stamp, tars_in, whole
+from pretrain.shards.storage import ENDING, is_remote, joined, sizes, split, tars_in, whole
 
 PIECES = ".pieces"  # the folder in which pretrain/pack.py keeps what it needs until all shards are written
 
@@ -109,8 +109,7 @@ def _some(path: str | Path, folder: str, names: list[str]) -> ShardList:
     """Return the images of some shards that an index lists, after looking whether they are all there."""
     index = open_index(path)
     numbers = {shard.name: number for number, shard in enumerate(index.shards)}
-    for name in names:
-        found = stamp(joined(folder, name))["size"]
+    for name, found in zip(names, sizes([joined(folder, name) for name in names]), strict=True):
         if name not in numbers:
             raise UserError(f"{joined(folder, name)} is not in the index beside it ({INDEX}); pack the folder again.")
         wanted = index.shards[numbers[name]].size

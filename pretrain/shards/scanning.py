@@ -134,8 +134,9 @@ def _joined(shards: Sequence[str], stamps: Sequence[dict], scanned: list[_Scanne
         places_of = np.array([*(known.index(name) for name in classes), -1], np.int32)  # [-1] stays without
         arrays["label"] = places_of[np.concatenate([one.labels for one in scanned])[order]]
     files = tuple(ShardFile(shard, s["size"], None, s["changed"]) for shard, s in zip(shards, stamps, strict=True))
-    title = split(split(files[0].name)[0])[1] or "shards"
-    return Index(files, names, title, arrays, tuple(known), {})
+    folder = split(files[0].name)[0]
+    title = split(folder)[1] if folder.count("/") > 2 or not is_remote(folder) else ""  # no server's name
+    return Index(files, names, title or "shards", arrays, tuple(known), {})
 
 
 def _merged(shards: Sequence[str], scanned: list[_Scanned], places: array) -> Iterator[str]:

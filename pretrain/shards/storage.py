@@ -7,7 +7,7 @@ Nothing is kept open: worker processes inherit nothing, and thousands of shards 
 import os
 import stat
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol, TypeVar
 
 from benchmark.core.errors import UserError
@@ -60,6 +60,20 @@ def stamp(path: str) -> dict[str, Any]:
         raise UserError(f"{error}; check --data and the rights to read it.") from None
     marks = [str(found[key]) for key in ("ETag", "etag", "LastModified", "mtime", "md5Hash") if found.get(key)]
     return {"size": found.get("size"), "changed": marks[0] if marks else None}
+
+
+def sizes(paths: Sequence[str]) -> list[int | None]:
+    """Return the size in bytes of each file of one folder, asked for all at once where a service can.
+
+    Raises:
+        UserError: as ``stamp``, of the first file that is not as it should be.
+    """
+    if paths and is_remote(paths[0]):
+        try:
+            return _asked(paths[0], lambda system, _: system.sizes([system._strip_protocol(path) for path in paths]))
+        except OSError:
+            pass  # one by one: which it is
+    return [stamp(path)["size"] for path in paths]
 
 
 def read_part(path: str, offset: int, length: int) -> bytes:
