@@ -1,12 +1,13 @@
 """The files in a tar archive, by one strict walk over its headers: nothing is extracted, nothing large is read.
 
-Python's tarfile reads one header at a time for us; the walk is our own because tarfile passes over what a source of
-training data must not have: an archive that is cut off between two members, links, paths that lead out.
+Python's tarfile reads all but the ordinary headers for us; the walk is our own because tarfile passes over what a source
+of training data must not have: an archive that is cut off between two members, links, paths that lead out.
 """
 
 import tarfile
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from benchmark.core.errors import UserError
 from pretrain.shards.storage import Part
@@ -71,7 +72,32 @@ def members(part: Part, size: int, where: str) -> Iterator[Member]:
             raise UserError(f"{where} holds {kind} ({name}); pack the images themselves.")
 
 
-def _header(block: bytes, offset: int, where: str) -> tarfile.TarInfo:
+class _Plain(NamedTuple):
+    """What the walk needs of a header."""
+
+    name: str
+    size: int
+    type: bytes
+
+
+def _plain(block: bytes) -> _Plain | None:
+    """Return the header of an ordinary file, read directly: a fifth of tarfile's time; None leaves it to tarfile."""
+    if block[156:157] != tarfile.REGTYPE:
+        return None
+    try:
+        size, checksum = (int(block[begin:end].strip(b"\0 "), 8) for begin, end in ((124, 136), (148, 156)))
+    except ValueError:
+        return None
+    if size < 0 or sum(block) - sum(block[148:156]) + 8 * ord(" ") != checksum:
+        return None
+    name, prefix = (block[begin:end].partition(b"\0")[0] for begin, end in ((0, 100), (345, 500)))
+    return _Plain((prefix + b"/" + name if prefix else name).decode("utf-8", "surrogateescape"), size, tarfile.REGTYPE)
+
+
+def _header(block: bytes, offset: int, where: str) -> tarfile.TarInfo | _Plain:
+    plain = _plain(block)
+    if plain is not None:
+        return plain
     try:
         return tarfile.TarInfo.frombuf(block, "utf-8", "surrogateescape")
     except (tarfile.TarError, ValueError) as error:
@@ -85,7 +111,7 @@ def _cut_off(where: str, why: str) -> UserError:
 
 
 def _extended(
-    header: tarfile.TarInfo, part: Part, begin: int, length: int, where: str, extended: dict[str, str]
+    header: tarfile.TarInfo | _Plain, part: Part, begin: int, length: int, where: str, extended: dict[str, str]
 ) -> dict[str, str]:
     """Return what headers before a member say of it: ``path`` and ``size``, where its own fields are too short."""
     if header.type in (tarfile.GNUTYPE_LONGLINK, tarfile.XGLTYPE):  # a link's target; what holds for all members

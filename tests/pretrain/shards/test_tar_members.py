@@ -23,7 +23,7 @@ NAMES = [
     "b c.png",
     "ü/ñ.jpg",
     "\udcff\udcfe.jpg",
-    "d/" * 40 + "long.jpg",
+    "d/" * 60 + "long.jpg",
     "e" * 120 + ".jpg",
     "f/" * 150 + "1.jpg",
 ]
