@@ -1,7 +1,7 @@
 """The files in a tar archive, by one strict walk over its headers: nothing is extracted, nothing large is read.
 
-Python's tarfile reads all but the ordinary headers for us; the walk is our own because tarfile passes over what a source
-of training data must not have: an archive that is cut off between two members, links, paths that lead out.
+Python's tarfile reads all but the ordinary headers for us. The walk is our own because tarfile passes over what a
+source of training data must not have: an archive that is cut off between two members, links, paths that lead out.
 """
 
 import tarfile
