@@ -12,12 +12,10 @@ import pytest
 
 from benchmark.core.errors import run_command
 from benchmark.core.options import flag_of
-from benchmark.report import ReportConfig
-from benchmark.run import SuiteConfig
-from pretrain.pack import PackConfig
-from pretrain.studies.estimator import EstimatorConfig
-from pretrain.studies.rank import RankConfig
-from pretrain.studies.scaling import ScalingConfig
+from benchmark.pages.config import ReportConfig
+from benchmark.runner.config import SuiteConfig
+from pretrain.packing.config import PackConfig
+from pretrain.studies.config import EstimatorConfig, RankConfig, ScalingConfig
 from pretrain.training.config import PretrainConfig
 from transfer.convert import ConvertConfig
 from transfer.detection.config import DetectionConfig

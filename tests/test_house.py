@@ -10,6 +10,14 @@ from benchmark.core.folder import ROOT
 PACKAGES = ("benchmark", "pretrain", "transfer")
 BELOW = {"benchmark": (), "pretrain": ("benchmark",), "transfer": ("benchmark", "pretrain")}
 HEAVY = {"torch", "torchvision", "detectron2", "fvcore"}
+# Files with an import inside a function, one each: a command's way from its options to its work, behind which torch or
+# pandas stand, so that --help and mistakes answer at once; and names of a package that are imported on first use.
+LATE = {
+    "benchmark/check.py", "benchmark/report.py", "benchmark/run.py", "benchmark/records/__init__.py",
+    "pretrain/pack.py", "pretrain/run.py",
+    "pretrain/studies/estimator.py", "pretrain/studies/rank.py", "pretrain/studies/scaling.py",
+    "transfer/classify.py", "transfer/convert.py", "transfer/detection/launch.py", "transfer/diagnose.py",
+}  # fmt: skip
 
 
 def sources(package):
@@ -37,6 +45,39 @@ def test_imports_point_one_way(package):
     for path in sources(package):
         wrong = {name for name in imported(path) if name in PACKAGES} - allowed
         assert not wrong, f"{path.relative_to(ROOT)} imports {wrong}"
+
+
+def late_imports(path):
+    """Return the statements that import something inside a function of a file."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    functions = [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)]
+    inside = {id(n): n for f in functions for n in ast.walk(f) if isinstance(n, ast.Import | ast.ImportFrom)}
+    return [ast.unparse(node) for node in inside.values()]
+
+
+def test_imports_stand_at_the_top_of_a_file():
+    late = {
+        str(p.relative_to(ROOT)): found for package in PACKAGES for p in sources(package) if (found := late_imports(p))
+    }
+    assert late.keys() == LATE
+    assert {name: found for name, found in late.items() if len(found) > 1} == {}
+
+
+OF_LIBRARIES = {"_replace", "_exit", "_BatchNorm"}  # what Python and torch call so although it is for everybody
+
+
+def private_names(path):
+    """Return the private names of others that a file imports or asks an object for."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom):
+            yield from (alias.name for alias in node.names if re.match("_[a-z]", alias.name))
+        elif isinstance(node, ast.Attribute) and ast.unparse(node.value) != "self":
+            yield from {node.attr} - OF_LIBRARIES if re.match("_[a-zA-Z]", node.attr) else ()
+
+
+def test_tests_speak_to_public_names():
+    found = {str(p.relative_to(ROOT)): sorted(set(private_names(p))) for p in sources("tests")}
+    assert {path: names for path, names in found.items() if names} == {}
 
 
 def test_benchmark_imports_no_torch():

@@ -27,8 +27,8 @@ COMMANDS = {
         "linear probe and k-NN on frozen features",
     ),
     "run": ("benchmark.run", "benchmark.runner.config:SuiteConfig", "all runs of a suite, here or on Slurm"),
-    "report": ("benchmark.report", "benchmark.report:ReportConfig", "the page and the tables from records"),
-    "check": ("benchmark.check", "benchmark.check:CheckConfig", "audit logs, configs and records of anyone"),
+    "report": ("benchmark.report", "benchmark.pages.config:ReportConfig", "the page and the tables from records"),
+    "check": ("benchmark.check", "benchmark.audit.config:CheckConfig", "audit logs, configs and records of anyone"),
     "zoo": ("benchmark.zoo", "benchmark.zoo:ZooConfig", "published checkpoints by name"),
 }
 SHELLS = ("bash", "zsh", "fish")

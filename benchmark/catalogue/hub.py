@@ -6,6 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import huggingface_hub  # its parts are imported when they are used: a listing of the catalogue does not wait for them
+from huggingface_hub import errors
+
 from benchmark.core.errors import RunFailed, UserError
 
 # In this order: what executes nothing first, then the usual name.
@@ -41,26 +44,23 @@ def on_the_hub(word: str, folder: Path) -> HubFile:
         UserError: no such repository, revision or file; not open to everybody; several files to choose from.
         RunFailed: the hub cannot be reached.
     """
-    # Imported late: the listing of the catalogue answers without it.
-    from huggingface_hub import HfApi, hf_hub_download, hf_hub_url
-    from huggingface_hub import errors as hub_errors
-
     repo, revision, file = split_word(word)
     endpoint = os.environ.get("HF_ENDPOINT") or None
     try:
-        about = HfApi(endpoint=endpoint).model_info(repo, revision=revision, files_metadata=True, timeout=30)
+        hub = huggingface_hub.HfApi(endpoint=endpoint)
+        about = hub.model_info(repo, revision=revision, files_metadata=True, timeout=30)
         sizes = {item.rfilename: item for item in about.siblings or []}
         file = choose_file(word, list(sizes), file)
-        path = hf_hub_download(repo, file, revision=about.sha, cache_dir=folder, endpoint=endpoint)
-    except hub_errors.GatedRepoError:
+        path = huggingface_hub.hf_hub_download(repo, file, revision=about.sha, cache_dir=folder, endpoint=endpoint)
+    except errors.GatedRepoError:
         raise UserError(
             f"{repo} is open only to those who accept its terms on the hub; do that, then log in."
         ) from None
-    except hub_errors.RepositoryNotFoundError:
+    except errors.RepositoryNotFoundError:
         raise UserError(f"the hub has no repository {repo}, or it is private; check its name.") from None
-    except hub_errors.RevisionNotFoundError:
+    except errors.RevisionNotFoundError:
         raise UserError(f"{repo} has no revision {revision!r} on the hub; check it, or leave it out.") from None
-    except hub_errors.EntryNotFoundError:
+    except errors.EntryNotFoundError:
         raise UserError(f"{repo} has no file {file!r} on the hub; check its name.") from None
     except UserError:
         raise
@@ -72,7 +72,7 @@ def on_the_hub(word: str, folder: Path) -> HubFile:
     large = sizes[file].lfs if file in sizes else None
     licence = getattr(about.card_data, "license", None)
     licence = ", ".join(licence) if isinstance(licence, list) else licence
-    url = hf_hub_url(repo, file, revision=about.sha, endpoint=endpoint)
+    url = huggingface_hub.hf_hub_url(repo, file, revision=about.sha, endpoint=endpoint)
     return HubFile(Path(path), url, large.sha256 if large else None, licence if isinstance(licence, str) else None)
 
 

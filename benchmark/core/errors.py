@@ -20,6 +20,7 @@ import sys
 import time
 from collections.abc import Callable, Iterable
 
+PACKAGES = ("benchmark", "pretrain", "transfer")  # a module of ours that is missing is a defect
 DONE, FAILED, MISTAKE, STOPPED, INTERRUPTED, UNREAD = 0, 1, 2, 75, 130, 141
 WAIT_FOR_LAUNCHER = 10.0  # seconds that a process other than the first waits for torchrun to end it
 
@@ -85,6 +86,8 @@ def ending(error: BaseException) -> tuple[int, str]:
         return (INTERRUPTED if error.signal_number == signal.SIGINT else STOPPED), str(error)
     if isinstance(error, KeyboardInterrupt):
         return INTERRUPTED, "interrupted; the same command continues from the last checkpoint"
+    if isinstance(error, ModuleNotFoundError) and (package := (error.name or "").split(".")[0]) not in ("", *PACKAGES):
+        return MISTAKE, f"error: {package} is not installed here; run `make setup`, or see README, Install."
     if isinstance(error, EndsQuietly):
         return error.code, ""
     raise error

@@ -24,7 +24,6 @@ __all__ = ["check_values", "flag_of", "load_yaml", "option", "parse", "part", "t
 Config = TypeVar("Config")
 Fields = dict[str, "dataclasses.Field[Any]"]
 
-check_choices = check_values  # the older name
 set_loader("strict_yaml", parse_yaml, exceptions=(yaml.YAMLError,))
 
 
@@ -33,7 +32,6 @@ def option(
     help: str,
     *,
     group: str,
-    choices: tuple[str, ...] | None = None,
     positional: bool = False,
     short: str | None = None,
 ) -> Any:
@@ -43,11 +41,10 @@ def option(
         default: the value without flag and file; ``None`` where the type allows it.
         help: one sentence with the unit; the possible values and the default are appended.
         group: the heading under which ``--help`` lists it.
-        choices: the accepted strings, if they are not written as a ``Literal`` in the annotation.
         positional: a tuple of strings that also takes the words which stand without a flag, wherever they stand.
         short: the placeholder shown in ``--help``.
     """
-    metadata = {"help": help, "group": group, "choices": choices, "positional": positional, "short": short}
+    metadata = {"help": help, "group": group, "positional": positional, "short": short}
     return dataclasses.field(default=default, metadata=metadata)
 
 
@@ -112,7 +109,7 @@ def parse(
     try:
         return _build(classes, values)
     except InvalidOption as error:
-        raise UserError(f"{flag_of(error.name)} {error.problem}") from None
+        raise UserError(error.sentence(flag_of)) from None
 
 
 def value_of(config_class: type, argv: list[str] | None, name: str, defaults: Mapping[str, Any] | None = None) -> Any:

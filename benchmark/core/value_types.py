@@ -6,6 +6,7 @@ command line, ``--help``, files of options and configs made in Python all follow
 
 import dataclasses
 import typing
+from collections.abc import Callable, Sequence
 from functools import cache
 from typing import Annotated, Any, Literal
 
@@ -41,29 +42,36 @@ Seed = Annotated[int, Field(ge=0, lt=2**32)]  # NumPy's and Detectron2's generat
 PositiveFloat = Annotated[float, Field(gt=0, le=LARGEST_FLOAT32, allow_inf_nan=False)]
 NonNegativeFloat = Annotated[float, Field(ge=0, le=LARGEST_FLOAT32, allow_inf_nan=False)]
 UnitInterval = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
+Device = Literal["auto", "cpu", "cuda"]
+Branch = Literal["online", "momentum"]  # the encoder that is trained, or its moving average
+Architecture = Literal["resnet18", "resnet50"]
 PathText = Annotated[str, AfterValidator(_path), Field(description="the path of a file or folder")]
 
 
 class InvalidOption(UserError, ValueError):
-    """A value that an option cannot have: ``name`` of the option and ``problem``, the rest of the sentence."""
+    """A value that an option cannot have, alone or beside others.
 
-    def __init__(self, name: str, problem: str):
-        super().__init__(f"{name} {problem}")
-        self.name, self.problem = name, problem
+    Args:
+        name: the option.
+        problem: the rest of the sentence; other options stand in braces: ``has no effect with {kernel} linear.``
+        others: their names.
+    """
+
+    def __init__(self, name: str, problem: str, others: Sequence[str] = ()):
+        self.name, self.problem, self.others = name, problem, others
+        super().__init__(self.sentence(str))
+
+    def sentence(self, spell: Callable[[str], str]) -> str:
+        """Return the sentence with each option as `spell` writes it: a command line writes flags."""
+        problem = self.problem.format(**{name: spell(name) for name in self.others}) if self.others else self.problem
+        return f"{spell(self.name)} {problem}"
 
 
 def option_types(config_class: type) -> dict[str, Any]:
-    """Return the annotated type of every option of a config class; ``choices`` of a field become a ``Literal``."""
+    """Return the annotated type of every option of a config class."""
     hints = typing.get_type_hints(config_class, include_extras=True)
-    types = {}
-    for field in dataclasses.fields(config_class):
-        if not field.metadata or field.metadata.get("part"):
-            continue
-        kind = hints[field.name]
-        if choices := field.metadata.get("choices"):
-            kind = Literal[choices] | None if field.default is None else Literal[choices]
-        types[field.name] = kind
-    return types
+    fields = dataclasses.fields(config_class)
+    return {field.name: hints[field.name] for field in fields if field.metadata and not field.metadata.get("part")}
 
 
 @cache

@@ -108,7 +108,7 @@ def compose_scene(pack: Pack, rng: np.random.Generator, size: int, objects: tupl
             continue
         inside, crop = window
         shape = mask[crop]
-        if not _keeps_others_visible(owner[inside], owner, shape, pasted_pixels) or shape.sum() < 64:
+        if not keeps_others_visible(owner[inside], owner, shape, pasted_pixels) or shape.sum() < 64:
             continue
         image[inside][shape] = rgb[crop][shape]
         category_ids.append(cutout.category_id)
@@ -173,7 +173,7 @@ def _window(shape: tuple[int, ...], centre: np.ndarray, size: int) -> tuple[tupl
     return tuple(inside), tuple(crop)
 
 
-def _keeps_others_visible(covered: np.ndarray, owner: np.ndarray, shape: np.ndarray, pasted: list[int]) -> bool:
+def keeps_others_visible(covered: np.ndarray, owner: np.ndarray, shape: np.ndarray, pasted: list[int]) -> bool:
     """Say whether every earlier object would still show `MIN_VISIBLE` of its pixels under a new one."""
     for i, pixels in enumerate(pasted):
         visible = np.count_nonzero(owner == i + 1) - np.count_nonzero((covered == i + 1) & shape)

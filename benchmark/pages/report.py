@@ -1,8 +1,8 @@
 """Makes the report: reads records, builds the page once, and writes it in every format."""
 
+import gc
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from benchmark.comparison.published import PUBLISHED, read_published
 from benchmark.comparison.rows import detection_tables
@@ -11,19 +11,30 @@ from benchmark.core.files import write_text
 from benchmark.core.folder import RESULTS
 from benchmark.core.text import readable
 from benchmark.pages.build import build_page
+from benchmark.pages.config import ReportConfig
 from benchmark.pages.latex import page_latex
 from benchmark.pages.markdown import page_markdown, section_markdown
 from benchmark.pages.plain import page_json
 from benchmark.pages.runs import find_runs
 from benchmark.pages.tidy import comparisons_csv, runs_csv, summaries_csv
 from benchmark.pages.web import page_html
-from benchmark.records import read_records
-
-if TYPE_CHECKING:
-    from benchmark.report import ReportConfig
+from benchmark.records import RECORDS, read_records
 
 
-def make_report(config: "ReportConfig", folder: Path) -> str:
+def start(config: ReportConfig) -> int:
+    """Make the report that the options describe and print its tables; return 0. Raises ``UserError``."""
+    folder = Path(config.records or RECORDS)
+    if config.records and not folder.is_dir():
+        raise UserError(f"there is no folder {folder}; give the folder of records that the runs wrote.")
+    gc.disable()  # millions of numbers that live to the end: looking for garbage among them takes a fifth of the time
+    try:
+        print(make_report(config, folder))
+    finally:
+        gc.enable()
+    return 0
+
+
+def make_report(config: ReportConfig, folder: Path) -> str:
     """Write all formats of the report; return what the command prints: measured tables, and the files written.
 
     Raises:

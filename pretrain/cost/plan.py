@@ -7,11 +7,11 @@ estimate leaves out.
 
 import os
 import time
-import warnings
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from fvcore.nn import FlopCountAnalysis
 from torch import Tensor, nn
 
 from benchmark.core.errors import UserError
@@ -111,9 +111,6 @@ def count_flops(method: Method, config: PretrainConfig) -> Flops:
 
 
 def _multiply_adds(module: nn.Module, example: tuple[Tensor, ...]) -> int:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # fvcore's import and torch's tracer announce their own future
-        from fvcore.nn import FlopCountAnalysis
     analysis = FlopCountAnalysis(module, example).unsupported_ops_warnings(False).uncalled_modules_warnings(False)
     return int(analysis.total())
 

@@ -5,7 +5,7 @@ Listing the names reads the folder; only the method that is asked for is importe
 
 import importlib
 import pkgutil
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pretrain.methods
 from benchmark.core.errors import UserError, nearest
@@ -53,25 +53,3 @@ def options_of_others(name: str) -> dict[str, str]:
             if option not in own:
                 owners.setdefault(option, []).append(other)
     return {option: f"belongs to --method {', '.join(of)}, not to {name}" for option, of in owners.items()}
-
-
-def make_config(method: str = "kernel_ssl", **values: Any) -> "PretrainConfig":
-    """Return a config from flat values, those of the run, of its views and of the method mixed, as a recipe has them.
-
-    What is not given has the dataclasses' defaults, not a recipe's; lists are taken as tuples.
-
-    Raises:
-        UserError: an option that neither the run nor the method has, or a value that one cannot have.
-    """
-    from pretrain.images.options import ViewOptions
-    from pretrain.training.config import PretrainConfig
-
-    kinds = {"augmentation": ViewOptions, "options": method_class(method).Options}
-    values = {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
-    parts = {
-        part: kind(**{name: values.pop(name) for name in list(values) if name in kind.__dataclass_fields__})
-        for part, kind in kinds.items()
-    }
-    if unknown := [name for name in values if name not in PretrainConfig.__dataclass_fields__]:
-        raise UserError(f"pre-training by {method} has no option {unknown[0]!r}.")
-    return PretrainConfig(method=method, **values, **parts)

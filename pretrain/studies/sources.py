@@ -8,14 +8,15 @@ from torch import Tensor
 
 from benchmark.core.errors import UserError
 from benchmark.core.progress import progress
+from benchmark.embedded.composer import ensure_pretraining_images
 from pretrain.engine.checkpoint import load_checkpoint
 from pretrain.images.loading import make_loader, normalised
 from pretrain.images.recipe import ViewSettings
-from pretrain.methods.registry import make_config, make_method
+from pretrain.methods.registry import make_method
 from pretrain.shards.find import find_images
+from pretrain.training.config import make_config
 
 BATCH = 32
-EMBEDDED_IMAGES = 6000
 
 
 class TwoBranches(NamedTuple):
@@ -84,6 +85,4 @@ def from_checkpoint(path: str, data: str | None, images: int, seed: int) -> TwoB
 def _folder(data: str | None) -> str | Path:
     if data is not None:
         return data
-    from benchmark.embedded.composer import ensure_pretraining_images
-
-    return ensure_pretraining_images(EMBEDDED_IMAGES, 96, 0)
+    return ensure_pretraining_images()

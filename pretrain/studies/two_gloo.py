@@ -20,8 +20,8 @@ from pretrain.cost.plan import step_seconds
 from pretrain.engine.processes import joined_norms
 from pretrain.losses import kernel_ssl_loss
 from pretrain.methods.base import Method
-from pretrain.methods.registry import make_config, make_method
-from pretrain.training.config import PretrainConfig
+from pretrain.methods.registry import make_method
+from pretrain.training.config import PretrainConfig, make_config
 from pretrain.training.optimisers import make_optimiser
 from pretrain.training.step import Step
 from pretrain.training.trainer import wrapped

@@ -14,8 +14,10 @@ from benchmark.core.errors import UserError
 from benchmark.core.options import check_values, option, part, to_dict
 from benchmark.core.value_types import (
     LARGEST_FLOAT32,
+    Architecture,
     Count,
     CountOrZero,
+    Device,
     NonNegativeFloat,
     PathText,
     PositiveFloat,
@@ -24,9 +26,8 @@ from benchmark.core.value_types import (
     Workers,
 )
 from pretrain.images.options import ViewOptions
-from pretrain.methods.registry import method_names
+from pretrain.methods.registry import method_class, method_names
 
-ARCHITECTURES = ("resnet18", "resnet50")
 BASE_BATCH = 256  # the learning rate is given for this batch
 # What may differ between the parts of one run: they change where it runs and what it prints, not what it computes.
 # The path of the images may differ too: the images themselves are part of the identity.
@@ -96,7 +97,7 @@ class PretrainConfig:
     augmentation: ViewOptions = part(ViewOptions)
 
     method: str = option("kernel_ssl", f"pre-training method ({' | '.join(method_names())})", group="Method")
-    arch: str = option("resnet50", "encoder", group="Method", choices=ARCHITECTURES)
+    arch: Architecture = option("resnet50", "encoder", group="Method")
     zero_init: bool = option(True, "let the last norm of every residual branch begin at zero", group="Method")
     options: MethodOptions = part(MethodOptions)
 
@@ -105,7 +106,7 @@ class PretrainConfig:
     )
     weight_decay: NonNegativeFloat = option(1e-5, "L2 penalty (LARS: not on biases and BN)", group="Optimiser")
 
-    device: str = option("auto", "where to compute", group="Run", choices=("auto", "cpu", "cuda"))
+    device: Device = option("auto", "where to compute", group="Run")
     precision: Literal["fp32", "bf16", "fp16"] = option("fp32", "of the network; the loss is float32", group="Run")
     compile: bool = option(
         False, "let torch.compile translate the encoder: minutes before the first step, faster ones after", group="Run"
@@ -176,3 +177,22 @@ class PretrainConfig:
         if not self.compile:
             del settings["compile"]
         return {"script": "pretrain", "config": settings, "images": images}
+
+
+def make_config(method: str = "kernel_ssl", **values: Any) -> PretrainConfig:
+    """Return a config from flat values, those of the run, of its views and of the method mixed, as a recipe has them.
+
+    What is not given has the dataclasses' defaults, not a recipe's; lists are taken as tuples.
+
+    Raises:
+        UserError: an option that neither the run nor the method has, or a value that one cannot have.
+    """
+    kinds = {"augmentation": ViewOptions, "options": method_class(method).Options}
+    values = {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
+    parts = {
+        part: kind(**{name: values.pop(name) for name in list(values) if name in kind.__dataclass_fields__})
+        for part, kind in kinds.items()
+    }
+    if unknown := [name for name in values if name not in PretrainConfig.__dataclass_fields__]:
+        raise UserError(f"pre-training by {method} has no option {unknown[0]!r}.")
+    return PretrainConfig(method=method, **values, **parts)

@@ -4,6 +4,7 @@ before_step hooks -> lr -> views -> the method's step (methods/base.py, step.py)
 """
 
 import math
+from collections.abc import Iterator
 from typing import Any, NoReturn
 
 import torch
@@ -32,7 +33,9 @@ RANK_DEFINITION = f"covariance eigenvalues, centred, at most {RANK_SAMPLES} rows
 
 
 class PretrainTrainer(TrainingLoop):
-    """Trains the online branch of a method; ``last`` holds the result of the last step.
+    """Trains the online branch of a method.
+
+    ``last`` holds the result of the last step, ``batches`` what is still to come, from ``before_train`` on.
 
     Args:
         config: the resolved config.  paths: the images.  device: of this process.
@@ -55,7 +58,7 @@ class PretrainTrainer(TrainingLoop):
         self.lr_schedules = [learning_rate(config, group, self.iterations_per_epoch) for group in groups]
         self.last: StepResult | None = None
         self._rank = "-"
-        self._batches: Any = None
+        self.batches: Iterator[Batch] = iter(())
 
     @property
     def epoch(self) -> int:
@@ -78,7 +81,7 @@ class PretrainTrainer(TrainingLoop):
             labels=self.labels.numbers if self.labels else None,
             device=self.device,
         )
-        self._batches = iter(loader)
+        self.batches = iter(loader)
         super().before_train()
 
     def on_device(self, batch: Batch) -> tuple[tuple[Tensor, ...], Tensor | None]:
@@ -92,7 +95,7 @@ class PretrainTrainer(TrainingLoop):
         progress = Progress(self.iter, self.max_iter, self.iterations_per_epoch)
         for group, schedule in zip(self.optimiser.param_groups, self.lr_schedules, strict=True):
             group["lr"] = schedule(self.iter)
-        batch: Batch = next(self._batches)
+        batch: Batch = next(self.batches)
         views, labels = self.on_device(batch)
         self.optimiser.zero_grad(set_to_none=True)
         self.method.before_step(progress)

@@ -10,7 +10,8 @@ import time
 import torch
 
 from pretrain.methods.base import Progress
-from pretrain.methods.registry import make_config, make_method, method_class, method_names
+from pretrain.methods.registry import make_method, method_class, method_names
+from pretrain.training.config import make_config
 from pretrain.training.optimisers import make_optimiser
 from pretrain.training.recipe import released
 from pretrain.training.step import Step

@@ -24,7 +24,8 @@ from torch import Tensor, nn
 from benchmark.core.folder import ROOT
 from pretrain.images.recipe import PUBLISHED, ViewSettings
 from pretrain.methods.base import Progress
-from pretrain.methods.registry import make_config, make_method
+from pretrain.methods.registry import make_method
+from pretrain.training.config import make_config
 from pretrain.training.optimisers import make_optimiser
 from pretrain.training.step import Step
 from tests.bench.bench_step import contents

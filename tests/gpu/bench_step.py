@@ -29,7 +29,7 @@ def prepared(batch: int, **changes: Any) -> PretrainTrainer:
     trainer = PretrainTrainer(settings, paths(batch), DEVICE)
     side = settings.image_size
     views = tuple(torch.randint(0, 256, (batch, side, side, 3), dtype=torch.uint8, device=DEVICE) for _ in range(2))
-    trainer._batches = itertools.repeat(Batch(views, torch.arange(batch), ()))
+    trainer.batches = itertools.repeat(Batch(views, torch.arange(batch), ()))
     trainer.iter = trainer.start_iter = 1
     if not DRY:
         torch.backends.cudnn.benchmark = True

@@ -9,7 +9,7 @@ import torch
 
 from benchmark.embedded.composer import ensure_pretraining_images
 from pretrain.images.listing import PathList, list_images
-from pretrain.run import resolve
+from pretrain.training.command_line import resolve
 from pretrain.training.config import PretrainConfig
 
 # "cpu" is for writing and checking these tests where there is no GPU: sizes are tiny and no figure means anything.

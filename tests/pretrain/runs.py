@@ -11,8 +11,8 @@ from PIL import Image
 
 from benchmark.core.folder import ROOT
 from pretrain.methods.base import Method
-from pretrain.methods.registry import make_config, make_method
-from pretrain.training.config import PretrainConfig
+from pretrain.methods.registry import make_method
+from pretrain.training.config import PretrainConfig, make_config
 
 SCRIPT = str(ROOT / "pretrain" / "run.py")
 SMALL: dict[str, Any] = {

@@ -352,7 +352,7 @@ def test_precise_statistics_replace_the_running_ones_alone(data, tmp_path):
     stem = trainer.model.backbone.bottom_up.stem.conv1
     stem.norm.register_forward_pre_hook(lambda _, inputs: means.append(inputs[0].mean((0, 2, 3))))
     with EventStorage(), torch.no_grad():
-        for batch in trainer._loader(0, 2, purpose=STATISTICS):
+        for batch in trainer.batches_of(0, 2, purpose=STATISTICS):
             trainer.model(batch)
     assert torch.allclose(after["backbone.bottom_up.stem.conv1.norm.running_mean"], sum(means) / 2, atol=1e-5)
 

@@ -5,7 +5,7 @@ from typing import Literal
 
 from benchmark.core.errors import UserError
 from benchmark.core.options import check_values, option
-from benchmark.core.value_types import Count, CountOrZero, PathText, PositiveFloat, Seed, Workers
+from benchmark.core.value_types import Branch, Count, CountOrZero, Device, PathText, PositiveFloat, Seed, Workers
 from transfer.protocols.names import PROTOCOLS
 
 FRACTIONS = (0.01, 0.02, 0.05, 0.1)
@@ -28,7 +28,7 @@ class DetectionConfig:
         "'hf:OWNER/NAME[/FILE]', 'https://...', 'torchvision:IMAGENET1K_V2'; with --eval-only a detector",
         group="Weights",
     )
-    branch: Literal["online", "momentum"] = option("online", "branch of a checkpoint", group="Weights")
+    branch: Branch = option("online", "branch of a checkpoint", group="Weights")
     layout: str | None = option(
         None, "layout of a checkpoint (--list shows them); default: recognised", group="Weights"
     )
@@ -76,7 +76,7 @@ class DetectionConfig:
         group="Evaluation",
     )
 
-    device: Literal["auto", "cpu", "cuda"] = option("auto", "where to compute", group="Run")
+    device: Device = option("auto", "where to compute", group="Run")
     seed: Seed = option(0, "of heads, order, augmentation, 'random' and --fraction", group="Run")
     output: PathText | None = option(None, "folder of the run; default results/runs/<protocol>-<key>", group="Run")
     records: PathText | None = option(None, "folder of records; default results/records", group="Run")

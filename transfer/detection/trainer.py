@@ -6,6 +6,7 @@ an iteration (which anchors and proposals are sampled) of (seed, iteration, proc
 """
 
 import copy
+from collections.abc import Iterator
 from contextlib import nullcontext
 from typing import Any
 
@@ -30,7 +31,10 @@ SHORT = {"loss_cls": "cls", "loss_box_reg": "box", "loss_mask": "mask"}  # names
 
 
 class DetectionTrainer(TrainingLoop):
-    """Fine-tunes a detector; ``losses`` holds the last step's losses, averaged over processes.
+    """Fine-tunes a detector.
+
+    ``losses`` holds the last step's losses, averaged over processes; ``batches`` what is still to come, from
+    ``before_train`` on.
 
     Args:
         cfg: the effective, frozen Detectron2 config.
@@ -53,7 +57,7 @@ class DetectionTrainer(TrainingLoop):
         self.wrapped = self._wrapped()
         self.losses: dict[str, float] = {}
         self.lr = self._next_lr
-        self._batches: Any = None
+        self.batches: Iterator[list[dict[str, Any]]] = iter(())
 
     def _wrapped(self) -> nn.Module:
         if world_size() == 1:
@@ -73,10 +77,11 @@ class DetectionTrainer(TrainingLoop):
 
     def before_train(self) -> None:
         """Start the loader at the first iteration of this part of the run."""
-        self._batches = self._loader(self.start_iter, self.max_iter)
+        self.batches = self.batches_of(self.start_iter, self.max_iter)
         super().before_train()
 
-    def _loader(self, start: int, stop: int, **options: int) -> Any:
+    def batches_of(self, start: int, stop: int, **options: int) -> Iterator[list[dict[str, Any]]]:
+        """Return this process's batches of the iterations `start` to `stop` - 1; options: ``training_loader``."""
         return training_loader(
             self.cfg, self.dicts, seed=self.seed, rank=rank(), world=world_size(), start=start, stop=stop, **options
         )
@@ -85,7 +90,7 @@ class DetectionTrainer(TrainingLoop):
         """Take one step. Raises ``Diverged``, on every process alike, when a loss is not finite."""
         torch.manual_seed(_number(self.seed, self.iter, rank()))
         self.lr = self._next_lr
-        batch = next(self._batches)
+        batch = next(self.batches)
         try:
             with self.autocast():
                 losses = self.wrapped(batch)
@@ -147,7 +152,7 @@ class DetectionTrainer(TrainingLoop):
         if not get_bn_modules(self.model):
             return
         torch.manual_seed(_number(self.seed, self.max_iter, rank()))
-        batches = self._loader(0, iterations, purpose=STATISTICS)
+        batches = self.batches_of(0, iterations, purpose=STATISTICS)
         shown = progress(batches, "precise batch norm", "it", total=iterations, disable=not is_main())
         try:
             with EventStorage(), torch.no_grad(), self.autocast():

@@ -7,7 +7,17 @@ from pydantic import Field
 
 from benchmark.core.errors import UserError
 from benchmark.core.options import check_values, option, to_dict
-from benchmark.core.value_types import Count, CountOrZero, PathText, PositiveFloat, Seed, Workers
+from benchmark.core.value_types import (
+    Architecture,
+    Branch,
+    Count,
+    CountOrZero,
+    Device,
+    PathText,
+    PositiveFloat,
+    Seed,
+    Workers,
+)
 from transfer.probing.recipes import RECIPES, ProbeSettings
 
 # What may differ between two calls of one run: where it runs, not what it computes.
@@ -32,8 +42,8 @@ class ClassifyConfig:
         "benchmark/zoo.py lists them), 'hf:OWNER/NAME[/FILE]', 'https://...', 'torchvision:IMAGENET1K_V2'",
         group="Weights",
     )
-    branch: Literal["online", "momentum"] = option("online", "branch of a checkpoint", group="Weights")
-    arch: Literal["resnet18", "resnet50"] = option("resnet50", "encoder of 'random'", group="Weights")
+    branch: Branch = option("online", "branch of a checkpoint", group="Weights")
+    arch: Architecture = option("resnet50", "encoder of 'random'", group="Weights")
     layout: str | None = option(None, "layout of a foreign checkpoint; default: recognised", group="Weights")
     trust: bool = option(False, "load a foreign checkpoint although that may execute code in it", group="Weights")
 
@@ -77,7 +87,7 @@ class ClassifyConfig:
     encoder_lr: PositiveFloat = option(0.005, "peak learning rate of the encoder", group="Few labels")
     classifier_lr: PositiveFloat = option(0.5, "peak learning rate of the classifier", group="Few labels")
 
-    device: Literal["auto", "cpu", "cuda"] = option("auto", "where to compute", group="Run")
+    device: Device = option("auto", "where to compute", group="Run")
     precision: Literal["fp32", "bf16"] = option("fp32", "of the encoder", group="Run")
     seed: Seed = option(0, "of the untrained encoder and of the probe", group="Run")
     output: PathText | None = option(None, "folder of the run; default results/runs/classify-<key>", group="Run")

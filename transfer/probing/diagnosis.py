@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -20,18 +20,15 @@ from pretrain.shards.find import find_images
 from transfer.checkpoints.backbone import Backbone
 from transfer.checkpoints.reading import read_file
 from transfer.checkpoints.weights import resolve_weights
+from transfer.probing.diagnosis_config import DiagnoseConfig
 from transfer.probing.encoder import check_for_classification, make_encoder
 
-if TYPE_CHECKING:
-    from transfer.diagnose import DiagnoseConfig
-
-EMBEDDED_SIZE = 96  # px of the composed photographs
 OURS = ("pretrain", "pretrain-backbone")  # layouts of pretrain/run.py's files
 HEADS = {"online": "projector", "momentum": "momentum_projector"}  # names in a checkpoint of ours
 FORMAT = 1  # of the JSON file
 
 
-def diagnose(config: "DiagnoseConfig", word: str, output: Path | None) -> dict[str, Any]:
+def diagnose(config: DiagnoseConfig, word: str, output: Path | None) -> dict[str, Any]:
     """Measure the checkpoint that `word` names, print a table, write the JSON file and return its content.
 
     Raises ``UserError`` for what cannot be read, ``RunFailed`` where no image can be.
@@ -41,7 +38,7 @@ def diagnose(config: "DiagnoseConfig", word: str, output: Path | None) -> dict[s
     )
     check_for_classification(weights, word)
     device = choose_device(config.device)
-    paths = find_images(config.data if config.data is not None else ensure_pretraining_images(size=EMBEDDED_SIZE))
+    paths = find_images(config.data if config.data is not None else ensure_pretraining_images())
     sample = make_sample(paths, config.images, config.image_size, config.views, config.seed)
     found = extract(sample, make_encode(weights, projector_of(word, weights), device), config.batch_size)
     layers = {name: measure(f, config.bootstrap, config.seed, f"{name}") for name, f in found.layers.items()}

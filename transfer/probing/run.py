@@ -21,7 +21,6 @@ from transfer.probing.encoder import check_for_classification
 from transfer.probing.repeated import check_repeated
 from transfer.probing.splits import OWN_TEST, LabelledImages, find_splits
 
-EMBEDDED_SIZE = 96  # px of the composed photographs
 WIDTH = {"resnet18": 512, "resnet50": 2048}  # outputs of the encoder
 
 
@@ -60,7 +59,7 @@ def prepare(config: ClassifyConfig, device: torch.device) -> ProbeRun:
     )
     check_for_classification(weights, config.weights)
     if config.data is None:
-        root, data = ensure_classification(size=EMBEDDED_SIZE), "embedded"
+        root, data = ensure_classification(), "embedded"
     else:
         root, data = Path(config.data).absolute(), Path(config.data).absolute().name
     train, test, classes = find_splits(root, config.seed)

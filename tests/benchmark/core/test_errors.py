@@ -36,3 +36,21 @@ def test_the_report_into_head(tmp_path):
     done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, cwd=ROOT)
     assert done.returncode in (0, 141)
     assert done.stderr == ""
+
+
+@pytest.mark.parametrize(
+    ("absent", "script", "words"),
+    [
+        ("torch", "pretrain/run.py", ["--dry-run"]),
+        ("detectron2", "transfer/coco.py", ["--weights=random", "--dry-run"]),
+        ("scipy", "benchmark/report.py", []),
+    ],
+)
+def test_a_package_that_is_not_installed_is_named(absent, script, words, tmp_path):
+    code = f"import sys, runpy; sys.modules[{absent!r}] = None; sys.argv[1:] = {words!r}\n"
+    code += f"runpy.run_path({str(ROOT / script)!r}, run_name='__main__')"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path)
+    assert done.returncode == 2, done.stderr
+    said = f"error: {absent} is not installed here; run `make setup`, or see README, Install.\n"
+    assert done.stderr.endswith(said)
+    assert "Traceback" not in done.stderr

@@ -1,6 +1,7 @@
 """One process a folder: who holds it is named, a kill frees it, its forks do not hold it; systems without locks."""
 
 import errno
+import fcntl
 import os
 import platform
 import signal
@@ -8,7 +9,6 @@ import subprocess
 import sys
 import time
 
-import filelock
 import pytest
 
 from benchmark.core.errors import UserError
@@ -65,7 +65,7 @@ def test_a_file_system_without_locks_gets_a_marker_file(tmp_path, monkeypatch, c
     def refuse(*_):
         raise OSError(number, os.strerror(number))
 
-    monkeypatch.setattr(filelock._unix.fcntl, "flock", refuse)
+    monkeypatch.setattr(fcntl, "flock", refuse)
     held = lock_folder(tmp_path, wait=0)
     assert "has no locks; a marker file is used instead" in capsys.readouterr().err
     with pytest.raises(UserError, match=r"another process is working in .*or remove .*marker if that one has ended"):
@@ -78,7 +78,7 @@ def test_a_file_system_that_is_away_is_not_another_process(tmp_path, monkeypatch
     def lose(*_):
         raise OSError(errno.ESTALE, "Stale file handle")
 
-    monkeypatch.setattr(filelock._unix.fcntl, "flock", lose)
+    monkeypatch.setattr(fcntl, "flock", lose)
     with pytest.raises(UserError, match=r"the network file system has lost .* repeat the command"):
         lock_folder(tmp_path, wait=0)
 

@@ -18,7 +18,7 @@ class Config:
     lr: float = option(0.5, "learning rate", group="Schedule")
     width: int | None = option(None, "in px", group="Model")
     keep: tuple[int, ...] = option((), "epochs to keep", group="Run")
-    arch: str = option("resnet50", "encoder", group="Model", choices=("resnet18", "resnet50"))
+    arch: Literal["resnet18", "resnet50"] = option("resnet50", "encoder", group="Model")
     dry_run: bool = option(False, "plan only", group="Run")
     resume: bool = option(True, "continue", group="Run")
     overrides: tuple[str, ...] = option((), "KEY VALUE", group="Overrides", positional=True)

@@ -67,14 +67,14 @@ def test_occluded_objects_stay_visible_enough():
 
 def test_no_object_hides_more_of_another_than_agreed(monkeypatch):
     pasted: list[list[int]] = []  # of every scene, the pixels of each object as it was pasted
-    check = composer._keeps_others_visible
+    check = composer.keeps_others_visible
 
     def spy(covered, owner, shape, pixels):
         if not pasted or pasted[-1] is not pixels:
             pasted.append(pixels)
         return check(covered, owner, shape, pixels)
 
-    monkeypatch.setattr(composer, "_keeps_others_visible", spy)
+    monkeypatch.setattr(composer, "keeps_others_visible", spy)
     pack = composer.load_pack("train")
     hidden = 0
     for i in range(60):

@@ -15,7 +15,7 @@ from benchmark.core.options import parse
 from benchmark.runner.planned import flags, plan
 from benchmark.runner.step_time import H200_FP32, IMAGENET, KERNEL_SSL, LINKS, step_time
 from benchmark.runner.suite import SUITES, missing, read_suite, suite_path
-from pretrain.run import resolve
+from pretrain.training.command_line import resolve
 from transfer.detection.config import DetectionConfig
 from transfer.probing.config import ClassifyConfig
 

@@ -21,7 +21,8 @@ from benchmark.runner.step_time import (
     step_time,
 )
 from pretrain.losses import kernel_ssl_loss
-from pretrain.methods.registry import make_config, make_method
+from pretrain.methods.registry import make_method
+from pretrain.training.config import make_config
 
 CARD = Card("a card", fixed_s=0.01, image_s=0.001, loss_floor_s=0.002, loss_rate=1e12)
 WIRES = Links(1e9, 5e8, 1e-5, 2e-5, per_machine=4)

@@ -21,7 +21,8 @@ from pretrain.cost.plan import (
     saved_bytes,
 )
 from pretrain.images.listing import list_images
-from pretrain.methods.registry import make_config, make_method
+from pretrain.methods.registry import make_method
+from pretrain.training.config import make_config
 
 CPU = torch.device("cpu")
 SMALL = {
@@ -93,10 +94,9 @@ def test_saved_bytes_are_linear_in_the_batch_and_leave_the_network_as_it_was():
 
 MEASURE = """
 import re, torch
-from pretrain.methods.registry import make_config, make_method
-from pretrain.training.optimisers import make_optimiser
-from pretrain.training.step import Step
-from pretrain.cost.plan import step_seconds, estimate_memory
+from pretrain.methods.registry import make_method
+from pretrain.training.config import make_config
+from pretrain.cost.plan import estimate_memory, measure_network
 
 def config(batch):
     return make_config(epochs=1, arch="resnet18", image_size=64, batch_size=batch, precision="fp32",
@@ -104,12 +104,9 @@ def config(batch):
 
 torch.set_num_threads(1)
 method = make_method(config(8)).to(memory_format=torch.channels_last)
-optimiser, cpu = make_optimiser(config(8), method.parameter_groups()), torch.device("cpu")
-step = Step(method, method, "fp32", cpu, torch.amp.GradScaler("cpu", enabled=False))
 peaks = []
 for batch in (8, 56):
-    for _ in range(2):
-        step_seconds(step, optimiser, config(batch), batch)
+    measure_network(method, config(batch), torch.device("cpu"), seconds=600.0)
     # Not getrusage: a child inherits the peak of the process that started it.
     peaks.append(1024 * int(re.search(r"VmHWM:\\s+(\\d+) kB", open("/proc/self/status").read())[1]))
 print(peaks[1] - peaks[0], estimate_memory(method, config(56)).total - estimate_memory(method, config(8)).total)

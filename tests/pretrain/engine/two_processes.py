@@ -52,7 +52,7 @@ def first_gradients(folder: Path, micro_batch: int | None, evaluating: bool) -> 
     )
     trainer.iter = trainer.start_iter = 0
     trainer.before_train()
-    batch = next(trainer._batches)
+    batch = next(trainer.batches)
     trainer.method.train(not evaluating)
     views = tuple(normalised(view, trainer.device) for view in batch.views)
     result = trainer.step(views, None, True)

@@ -7,7 +7,7 @@ import torch
 
 import pretrain.losses
 from pretrain.losses import kernel_ssl_loss
-from pretrain.losses.kernel_ssl import pairs
+from pretrain.losses.kernel_ssl import gram
 from pretrain.losses.precision import full_precision, in_full_precision
 from tests.pretrain.losses.kernel_ssl.reference import features, gradients
 
@@ -104,13 +104,13 @@ def allowed(request):
 def test_matrix_products_are_in_full_precision_and_the_callers_settings_return(allowed, monkeypatch):
     """pretrain/run.py allows TF32 products for the network ("high"); powers of matrices do not bear them."""
     seen = []
-    compute = pairs._uniformity
+    compute = gram.uniformity_taylor
 
     def watched(*arguments):
         seen.append((precisions(), torch.is_autocast_enabled("cpu")))
         return compute(*arguments)
 
-    monkeypatch.setattr(pairs, "_uniformity", watched)
+    monkeypatch.setattr(gram, "uniformity_taylor", watched)
     before = precisions()
     with torch.autocast("cpu", torch.bfloat16):
         kernel_ssl_loss(*features(6, 4))

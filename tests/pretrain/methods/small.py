@@ -6,8 +6,8 @@ import torch
 from torch import Tensor
 
 from pretrain.methods.base import Method, Progress
-from pretrain.methods.registry import make_config, make_method, method_class, method_names
-from pretrain.training.config import PretrainConfig
+from pretrain.methods.registry import make_method, method_class, method_names
+from pretrain.training.config import PretrainConfig, make_config
 from pretrain.training.recipe import released
 
 METHODS = method_names()

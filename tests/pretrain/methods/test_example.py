@@ -9,7 +9,7 @@ import pretrain.recipes
 from benchmark.core.errors import UserError
 from benchmark.core.folder import ROOT
 from pretrain.methods.registry import method_names
-from pretrain.run import resolve
+from pretrain.training.command_line import resolve
 from pretrain.training.recipe import differences
 from tests.pretrain.methods.small import batch, loss_of, progress, small_method
 

@@ -11,9 +11,10 @@ from benchmark.core.errors import UserError
 from pretrain.losses import moco_v2_loss, swav_loss
 from pretrain.methods.base import ParameterGroup, Progress
 from pretrain.methods.registry import method_class
-from pretrain.run import check_method, resolve
+from pretrain.training.command_line import resolve
 from pretrain.training.learning_rates import learning_rate
 from pretrain.training.optimisers import LARC, LARS, make_optimiser
+from pretrain.training.start import check_method
 from tests.pretrain.losses.vectors import read
 from tests.pretrain.methods.small import batch, loss_of, progress, small_config, small_method
 from tests.pretrain.runs import pictures

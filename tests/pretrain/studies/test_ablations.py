@@ -9,8 +9,8 @@ from benchmark.core.errors import run_command
 from benchmark.core.folder import RESULTS
 from benchmark.runner.planned import plan as planned
 from benchmark.runner.suite import read_suite
-from pretrain.run import resolve
 from pretrain.studies.ablations import main
+from pretrain.training.command_line import resolve
 from tests.pretrain.studies.probed_records import probe
 
 STUDIES = RESULTS / "studies"

@@ -8,7 +8,9 @@ import torch
 from benchmark.core.errors import UserError, run_command
 from benchmark.core.options import to_dict
 from pretrain.engine.checkpoint import save_checkpoint
-from pretrain.studies.estimator import EstimatorConfig, compare, main
+from pretrain.studies.config import EstimatorConfig
+from pretrain.studies.estimator import main
+from pretrain.studies.estimator_work import compare
 from pretrain.studies.sources import TwoBranches, from_checkpoint, synthetic
 from tests.pretrain.losses.kernel_ssl.reference import log_integral, log_series
 from tests.pretrain.runs import config, method, pictures
@@ -119,8 +121,8 @@ def test_the_command_writes_table_and_figure(checkpoint, tmp_path, capsys):
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        (["--mus=0"], "--mus must hold one or more numbers above 0"),
-        (["--orders=0"], "--orders is 0; it must be 1 or more"),
+        (["--mus=0"], "--mus lists 0; it must be a list such as A,B, each a number above 0"),
+        (["--orders=0"], "--orders is 0; it must be a whole number above 0"),
         (["--gamma=-1"], "--gamma is -1; it must be a number of 0 or more"),
         (["--data=photos"], "--data has no effect without --weights"),
         (["--kernel=cubic"], "--kernel has no value 'cubic'"),

@@ -11,11 +11,11 @@ from benchmark.core.errors import run_command
 from benchmark.core.folder import RESULTS
 from benchmark.runner.planned import plan as planned
 from benchmark.runner.suite import read_suite
-from pretrain.run import resolve
 from pretrain.studies.miniature import main
 from pretrain.studies.miniature_plan import candidates, read_plan, runs_suite, setting_name, suite_text
 from pretrain.studies.miniature_tables import answers, rows
 from pretrain.studies.probed import probes
+from pretrain.training.command_line import resolve
 from tests.pretrain.studies.probed_records import diverged, probe
 
 STUDY = RESULTS / "studies" / "claim_in_miniature"

@@ -7,9 +7,11 @@ import torch
 
 from benchmark.core.errors import UserError, run_command
 from pretrain.losses import LossOptions, kernel_ssl_loss
+from pretrain.studies.config import RankConfig
 from pretrain.studies.descent import agreeing_loss, descend, start_features
 from pretrain.studies.flat import flat_loss
-from pretrain.studies.rank import RankConfig, main, preferences
+from pretrain.studies.rank import main
+from pretrain.studies.rank_work import preferences
 
 # docs/loss.md, "What the objective prefers": mu = lam = 1, d = 2048, relative to full rank.
 RANKS = (1, 2, 3, 5, 16, 256)
@@ -120,12 +122,12 @@ def test_settings_reach_the_closed_form():
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        (["--gammas=-1"], "--gamma is -1; it must be a number of 0 or more"),
+        (["--gammas=-1"], "--gammas lists -1; it must be a list such as A,B, each a number of 0 or more"),
         (["--logarithm=exakt"], "--logarithm has no value 'exakt'; did you mean 'exact'?"),
         (["--mu=0"], "--logarithm exact with --mu 0"),
-        (["--steps=-1"], "--steps is -1; it must be 0 or more"),
-        (["--free-width=1"], "--free-width is 1; it must be 2 or more"),
-        (["--lr=0"], "--lr is 0.0; it must be above 0"),
+        (["--steps=-1"], "--steps is -1; it must be a whole number of 0 or more"),
+        (["--free-width=1"], "--free-width is 1; it must be a whole number of 2 or more"),
+        (["--lr=0"], "--lr is 0; it must be a number above 0"),
     ],
 )
 def test_mistakes(arguments, sentence):

@@ -6,8 +6,10 @@ import pytest
 
 from benchmark.core.errors import UserError, run_command
 from benchmark.runner.step_time import CARDS, KERNEL_SSL, LINKS, step_time
-from pretrain.studies import scaling
-from pretrain.studies.scaling import ScalingConfig, comparison, limits, main, predictions
+from pretrain.studies import scaling_work
+from pretrain.studies.config import ScalingConfig
+from pretrain.studies.scaling import main
+from pretrain.studies.scaling_work import comparison, limits, predictions
 from pretrain.studies.two_gloo import Measured, small_card, small_links, small_work
 
 
@@ -51,7 +53,7 @@ def test_a_measurement_that_follows_the_model_is_met_exactly():
 
 
 def test_the_command_measures_two_processes_and_writes_all(tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr(scaling, "SHARES", (2, 3, 4))
+    monkeypatch.setattr(scaling_work, "SHARES", (2, 3, 4))
     assert run_command(main, [f"--output={tmp_path}", "--measure", "--rounds=1", "--gpus=8", "--images=128"]) == 0
     names = ["check.csv", "scaling.csv", "scaling.md", "scaling.png"]
     assert sorted(path.name for path in tmp_path.iterdir()) == names

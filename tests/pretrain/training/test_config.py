@@ -14,9 +14,9 @@ from benchmark.core.options import flag_of, load_yaml, own_options, to_dict, to_
 from benchmark.core.value_types import option_types
 from pretrain.images.options import ViewOptions
 from pretrain.images.recipe import PUBLISHED
-from pretrain.methods.registry import make_config, method_class, method_names
-from pretrain.run import resolve
-from pretrain.training.config import NOT_IDENTITY, PretrainConfig
+from pretrain.methods.registry import method_class, method_names
+from pretrain.training.command_line import resolve
+from pretrain.training.config import NOT_IDENTITY, PretrainConfig, make_config
 from pretrain.training.recipe import NOT_RECIPE, differences
 from tests.pretrain.runs import environment
 
@@ -265,7 +265,7 @@ def test_refused_in_one_sentence(arguments, words):
 
 
 def test_help_alone_names_the_methods_and_imports_no_torch():
-    code = "import sys; sys.modules['torch'] = None\nfrom pretrain.run import resolve\nresolve(['--help'])"
+    code = "import sys; sys.modules['torch'] = None\nfrom pretrain.run import main\nmain(['--help'])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment(), timeout=60)
     assert done.returncode == 0, done.stderr
     assert all(method in done.stdout for method in METHODS)

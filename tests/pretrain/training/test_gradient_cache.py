@@ -21,7 +21,7 @@ def setting(tmp_path_factory):
     trainer = PretrainTrainer(config(micro_batch=MICRO), paths, CPU)
     trainer.iter = trainer.start_iter = 0
     trainer.before_train()
-    batch = next(trainer._batches)
+    batch = next(trainer.batches)
     return trainer, tuple(normalised(view, CPU) for view in batch.views)
 
 

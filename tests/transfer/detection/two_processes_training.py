@@ -19,7 +19,7 @@ def main(folder: Path, flags: list[str]) -> None:
     distributed.initialise(device)
     run = prepare("coco", parse(DetectionConfig, flags, "", ""), device)
     trainer = DetectionTrainer(run.subject.protocol.cfg, build(run)[0], seed=0)
-    seen = [[item["image_id"] for item in batch] for batch in trainer._loader(0, 2)]
+    seen = [[item["image_id"] for item in batch] for batch in trainer.batches_of(0, 2)]
     trainer.train(0, 2)
     weights = {name: parameter.detach() for name, parameter in trainer.model.named_parameters()}
     torch.save({"weights": weights, "seen": seen}, folder / f"{distributed.rank()}.pt")
