@@ -6,6 +6,7 @@ an iteration (which anchors and proposals are sampled) of (seed, iteration, proc
 """
 
 import copy
+import math
 from collections.abc import Iterator
 from contextlib import nullcontext
 from typing import Any
@@ -95,13 +96,14 @@ class DetectionTrainer(TrainingLoop):
             with self.autocast():
                 losses = self.wrapped(batch)
             total = torch.stack([value.float() for value in losses.values()]).sum()
-        except FloatingPointError:  # Detectron2's proposals found infinite or missing numbers
-            total = torch.tensor(float("nan"), device=self.device)
-        if not self._finite_everywhere(total.detach()):
-            raise Diverged("loss", self.iteration, self.lr)
-        self.losses = self._averaged(losses)
+        except FloatingPointError:  # Detectron2's proposals found infinite or missing numbers, on every process
+            raise Diverged("loss", self.iteration, self.lr) from None
         self.optimiser.zero_grad(set_to_none=True)
         total.backward()
+        # Read after the backward pass has been asked for, and all at once: the device has work while Python waits.
+        self.losses = self._averaged(losses)
+        if not math.isfinite(self.loss):  # of all processes, so that all go on or stop together
+            raise Diverged("loss", self.iteration, self.lr)
         self.optimiser.step()
         self.scheduler.step()
 
