@@ -94,7 +94,20 @@ def ending(error: BaseException) -> tuple[int, str]:
 
 
 def run_command(main: Callable[[list[str] | None], int], argv: list[str] | None = None) -> int:
-    """Call ``main(argv)`` and return the exit code, after printing the one line that says how it ended, if badly."""
+    """Call ``main(argv)`` and return the exit code, after printing the one line that says how it ended, if badly.
+
+    Without `argv` this is the whole program: what remains is Python's own ending, during which a request to stop would
+    only replace the exit code of a run that has ended already, so requests are ignored from then on.
+    """
+    code = _code_of(main, argv)
+    if argv is None:
+        for name in ("SIGTERM", "SIGUSR1", "SIGINT"):
+            if number := getattr(signal, name, None):  # Windows has no SIGUSR1
+                signal.signal(number, signal.SIG_IGN)
+    return code
+
+
+def _code_of(main: Callable[[list[str] | None], int], argv: list[str] | None) -> int:
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")  # paths may hold bytes that are not UTF-8

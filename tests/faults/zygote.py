@@ -148,7 +148,7 @@ def _become(main: Any, question: dict[str, Any]) -> None:
     sys.argv = [sys.argv[0], *question["arguments"]]
     # What raises SystemExit here leaves the loop above and Python itself, with all that happens at its end.
     sys.stdin = open(os.devnull)  # noqa: SIM115
-    raise SystemExit(run_command(main, question["arguments"]))
+    raise SystemExit(run_command(main))
 
 
 if __name__ == "__main__":

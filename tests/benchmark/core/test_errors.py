@@ -1,6 +1,7 @@
 """A command whose reader leaves early ends without a traceback."""
 
 import os
+import signal
 import subprocess
 import sys
 
@@ -54,3 +55,23 @@ def test_a_package_that_is_not_installed_is_named(absent, script, words, tmp_pat
     said = f"error: {absent} is not installed here; run `make setup`, or see README, Install.\n"
     assert done.stderr.endswith(said)
     assert "Traceback" not in done.stderr
+
+
+AT_THE_END = """
+import atexit, sys, time
+from benchmark.core.errors import run_command
+def main(argv):
+    atexit.register(lambda: (print("ending", flush=True), time.sleep(2)))
+    return 0
+raise SystemExit(run_command(main))
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGUSR1])
+def test_a_request_to_stop_while_python_ends_leaves_the_exit_code_of_a_run_that_is_over(number):
+    command = [sys.executable, "-c", AT_THE_END]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout.readline() == "ending\n"
+        process.send_signal(number)
+        assert process.wait(30) == 0
+        assert process.stderr.read() == ""
