@@ -29,6 +29,7 @@ def trainer(protocol: str, overrides: tuple[str, ...], precision: str, channels_
         protocol, family=start.family, convention=start.convention, precision=precision, workers=0, ims_per_batch=2,
         data=open_data("coco", None), overrides=overrides,
     )  # fmt: skip
+    torch.manual_seed(0)  # of the heads
     model = build_detector(resolved.cfg)
     load_weights(model, start.checkpoint)
     if channels_last:
