@@ -27,7 +27,7 @@ class TiCoOptions(MethodOptions):
     projector_hidden: Width = option(4096, "hidden units of the projector", group="Method")
     ema: UnitInterval = option(0.99, "momentum of the momentum branch at the start; cosine to 1", group="Method")
     beta: UnitInterval = option(0.9, "share of the old covariance that is kept", group="Method")
-    rho: NonNegativeFloat = option(8.0, "weight of the covariance", group="Method")
+    rho: NonNegativeFloat = option(20.0, "weight of the covariance", group="Method")
 
 
 class TiCo(Method):

@@ -125,7 +125,10 @@ class Step:
         found: LossResult = self.method.loss(rows, fixed, labels, details)
         result = StepResult(found.total.detach(), rows=tuple(x.detach() for x in rows), targets=fixed)
         if details:
-            result.parts = {name: float(value) for name, value in found.terms.items()}
+            result.parts = {
+                name: float(value.detach() if isinstance(value, Tensor) else value)
+                for name, value in found.terms.items()
+            }
             result.warning = found.warning
             result.features = gather_with_gradient(encoded.features)
             result.projection = None if encoded.projection is None else gather_with_gradient(encoded.projection)

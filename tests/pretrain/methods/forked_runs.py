@@ -15,7 +15,7 @@ import torch
 
 from benchmark.core.errors import run_command
 from pretrain.run import main
-from tests.pretrain.methods.small import METHODS, SIDE, small_options
+from tests.pretrain.methods.small import METHODS, SIDE, register_example, small_options
 
 QUICK = ["--arch=resnet18", f"--image-size={SIDE}", "--batch-size=8", "--epochs=1", "--workers=0", "--log-every=1"]
 QUICK += ["--device=cpu", "--precision=fp32", "--views=fast", "--checkpoint-minutes=1e-9", "--warmup-epochs=0"]
@@ -57,6 +57,7 @@ def kill_after(iteration: int, argv: list[str], metrics: Path) -> int:
 
 def all_methods(folder: Path) -> None:
     """Run every method twice and print how the processes ended."""
+    register_example()
     torch.set_num_threads(1)  # so that a fork finds no threads of its parent missing
     for method in METHODS:
         whole, killed = (arguments(method, folder / "data", folder / method / name) for name in ("whole", "killed"))

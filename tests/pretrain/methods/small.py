@@ -1,16 +1,23 @@
-"""Every method in a size for tests: whatever options of these names it has are made small."""
+"""Every method in a size for tests: whatever options of these names it has are made small.
+
+The example of docs/adding_a_method.md is tested beside the registered ones, in the way its reader would have it tested.
+"""
 
 from typing import Any
 
 import torch
 from torch import Tensor
 
+import pretrain.methods
+import pretrain.recipes
+from benchmark.core.folder import ROOT
 from pretrain.methods.base import Method, Progress
 from pretrain.methods.registry import make_method, method_class, method_names
 from pretrain.training.config import PretrainConfig, make_config
 from pretrain.training.recipe import released
 
-METHODS = method_names()
+EXAMPLES = ROOT / "docs" / "examples"
+METHODS = (*method_names(), "tico")
 BATCH, SIDE, CLASSES = 8, 32, 3
 SIZES: dict[str, Any] = {
     "projector_width": 16,
@@ -21,6 +28,12 @@ SIZES: dict[str, Any] = {
     "prototypes": 6,
     "frozen_iterations": 0,
 }
+
+
+def register_example() -> None:
+    """Let the example be found as if its file were copied to pretrain/methods/ and its recipe to pretrain/recipes/."""
+    for package in (pretrain.methods, pretrain.recipes):
+        package.__path__ = [*package.__path__, str(EXAMPLES)]
 
 
 def small_options(method: str) -> dict[str, Any]:
@@ -40,6 +53,19 @@ def small_method(method: str, **changes: Any) -> Method:
     """Return the small method, in train mode."""
     config = small_config(method, **changes)
     return make_method(config, CLASSES if method_class(method).needs_labels else 0).train()
+
+
+def in_float64(method: Method) -> Method:
+    """Return the method with its network in float64: what differs then is no rounding. Rows and loss stay float32."""
+    for part in method.children():
+        part.double()
+    return method
+
+
+def remembered(method: Method) -> dict[str, Tensor]:
+    """Return the buffers that are no running statistics: queues, covariances, whatever a method keeps."""
+    buffers = method.named_buffers()
+    return {f"buffer {name}": value for name, value in buffers if not name.endswith(("_mean", "_var", "_tracked"))}
 
 
 def batch(method: Method, images: int = BATCH, seed: int = 0) -> tuple[list[Tensor], Tensor | None]:

@@ -1,7 +1,8 @@
 """What test_two_processes.py runs in two gloo processes: ``torchrun two_processes.py FOLDER``.
 
 The gradients of one step of every method, of this process's part of a batch, with batch norm in eval mode and in
-training; in eval mode also with gradient caching.
+training; in eval mode also with gradient caching. The networks are in float64: batch norm over the few numbers of so
+small a batch multiplies rounding, and what is wrong would have to be told from that.
 """
 
 import sys
@@ -12,7 +13,16 @@ import torch
 from pretrain.engine import processes as distributed
 from pretrain.training.step import Step, StepResult
 from pretrain.training.trainer import prepare_method, wrapped
-from tests.pretrain.methods.small import CLASSES, METHODS, batch, progress, small_config
+from tests.pretrain.methods.small import (
+    CLASSES,
+    METHODS,
+    batch,
+    in_float64,
+    progress,
+    register_example,
+    remembered,
+    small_config,
+)
 
 CPU = torch.device("cpu")
 KINDS = ("eval", "cached", "train")
@@ -20,8 +30,9 @@ KINDS = ("eval", "cached", "train")
 
 def take(name: str, kind: str) -> dict[str, torch.Tensor]:
     """Return loss, gradients and targets of one step."""
-    method = prepare_method(small_config(name, zero_init=False), CPU, CLASSES)
+    method = in_float64(prepare_method(small_config(name, zero_init=False), CPU, CLASSES))
     views, labels = batch(method)
+    views = [view.double() for view in views]
     each = len(views[0]) // distributed.world_size()
     own = slice(distributed.rank() * each, (distributed.rank() + 1) * each)
     method.before_step(progress())
@@ -32,14 +43,14 @@ def take(name: str, kind: str) -> dict[str, torch.Tensor]:
     result: StepResult = step([view[own] for view in views], None if labels is None else labels[own], True)
     found = {key: p.grad.clone() for key, p in method.named_parameters() if p.grad is not None}
     method.after_step(progress(), result.rows, result.targets)
-    buffers = {f"buffer {key}": value for key, value in method.named_buffers() if "queue" in key}
     targets = {f"target {place}": rows for place, rows in enumerate(result.targets)}
-    return {**found, **buffers, **targets, "loss": result.loss}
+    return {**found, **remembered(method), **targets, "loss": result.loss}
 
 
 def main(folder: Path) -> None:
     """Write what this process found to FOLDER/<rank>.pt."""
     torch.set_num_threads(1)
+    register_example()
     distributed.initialise(CPU)
     found = {f"{name} {kind}": take(name, kind) for name in METHODS for kind in KINDS}
     torch.save(found, folder / f"{distributed.rank()}.pt")

@@ -17,7 +17,7 @@ from pretrain.images.recipe import PUBLISHED
 from pretrain.methods.registry import method_class, method_names
 from pretrain.training.command_line import resolve
 from pretrain.training.config import NOT_IDENTITY, PretrainConfig, make_config
-from pretrain.training.recipe import NOT_RECIPE, differences
+from pretrain.training.recipe import NOT_RECIPE, SMALL, differences, recipe_file
 from tests.pretrain.runs import environment
 
 RECIPES = ROOT / "pretrain" / "recipes"
@@ -117,6 +117,8 @@ def test_the_imagenet_recipe_says_everything_and_is_the_default(method):
     assert differences(config) == {}
     assert config.augmentation.recipes() == PUBLISHED.get(method, config.augmentation.recipes())
     text = path.read_text()
+    for line in text.splitlines():  # every value has its source beside it; those by length, on the line above them
+        assert line.startswith(("#", " ", "method:")) or len(line.partition(" # ")[2]) >= 4, line
     assert "precision:" in text
     assert "views: reference" in text
     assert "--precision bf16 --views fast" in text
@@ -182,7 +184,8 @@ def test_400_and_800_epochs_differ_in_epochs_alone():
 
 @pytest.mark.parametrize("method", METHODS)
 def test_without_data_the_embedded_recipe_holds_over_the_other_and_flags_win(method):
-    own, all_others = load_yaml(RECIPES / f"{method}_embedded.yaml"), to_dict(resolve([f"--method={method}"]))
+    small, all_others = recipe_file(method, "embedded"), to_dict(resolve([f"--method={method}"]))
+    own = load_yaml(small) if small else SMALL
     assert {name: value for name, value in all_others.items() if name in own} == own
     released = to_dict(resolve([f"--method={method}", *WITH_DATA]))
     assert {n for n, v in all_others.items() if v != released[n]} <= {*own, "data"}
