@@ -3,7 +3,6 @@
 An example of a method of one's own. Copied to pretrain/methods/, it is ``--method tico``.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -12,9 +11,9 @@ from torch import Tensor, nn
 
 from benchmark.core.options import option
 from benchmark.core.value_types import NonNegativeFloat, UnitInterval
-from pretrain.methods.base import Encoded, LossResult, Method, Progress, Width
+from pretrain.methods.base import Encoded, LossResult, Method, Progress, Rows, Views, Width
+from pretrain.methods.parts import add_momentum_branch, momentum_projections, move_momentum_branch
 from pretrain.networks.heads import hidden
-from pretrain.networks.momentum import follow, momentum_copy
 from pretrain.training.config import MethodOptions
 from pretrain.training.schedules import ema_momentum
 
@@ -42,29 +41,21 @@ class TiCo(Method):
         self.projector = nn.Sequential(
             *hidden(features, o.projector_hidden), nn.Linear(o.projector_hidden, o.projector_width)
         )
-        self.momentum_encoder = momentum_copy(self.encoder)
-        self.momentum_projector = momentum_copy(self.projector)
+        add_momentum_branch(self)
         self.register_buffer("covariance", torch.zeros(o.projector_width, o.projector_width))
         self.momentum = o.ema
 
-    def encode(self, views: Sequence[Tensor]) -> Encoded:
+    def encode(self, views: Views) -> Encoded:
         """Return the projection of view 1, (B, width)."""
         features = self.encoder(views[0])
         projection = self.projector(features)
         return Encoded((projection,), features.detach(), projection.detach())
 
-    @torch.no_grad()
-    def target(self, views: Sequence[Tensor]) -> tuple[Tensor, ...]:
+    def target(self, views: Views) -> tuple[Tensor, ...]:
         """Return the momentum projection of view 2, (B, width)."""
-        return (self.momentum_projector(self.momentum_encoder(views[1])),)
+        return momentum_projections(self, views[1:])
 
-    def loss(
-        self,
-        rows: Sequence[Tensor],
-        targets: Sequence[Tensor],
-        labels: Tensor | None = None,
-        details: bool = False,
-    ) -> LossResult:
+    def loss(self, rows: Rows, targets: Rows, labels: Tensor | None = None, details: bool = False) -> LossResult:
         """Return 1 - cosine + rho z' C z, means over the batch; this batch counts in C, with gradient."""
         online, target = F.normalize(rows[0], dim=1), F.normalize(targets[0], dim=1)
         invariance = 1 - (online * target).sum(1).mean()
@@ -79,8 +70,7 @@ class TiCo(Method):
         """Set the momentum: cosine from ``ema`` to 1 over the run."""
         self.momentum = ema_momentum(self.options.ema)(progress.fraction)
 
-    def after_step(self, progress: Progress, rows: Sequence[Tensor], targets: Sequence[Tensor]) -> None:
+    def after_step(self, progress: Progress, rows: Rows, targets: Rows) -> None:
         """Keep the covariance; let the momentum branch follow."""
         self.covariance.copy_(self._moved(F.normalize(rows[0], dim=1)))
-        pairs = [(self.momentum_encoder, self.encoder), (self.momentum_projector, self.projector)]
-        follow(pairs, self.momentum)
+        move_momentum_branch(self, self.momentum)

@@ -5,7 +5,6 @@ none, main.py:215-216). LARS hides that for the weights, not for biases and batc
 ``--gradient released`` does the same and is the default; ``--gradient exact`` is the gradient of the loss.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -15,7 +14,8 @@ from benchmark.core.options import option
 from benchmark.core.value_types import NonNegativeFloat, PositiveFloat
 from pretrain.engine.processes import world_size
 from pretrain.losses import barlow_twins_loss
-from pretrain.methods.base import Encoded, LossResult, Method, ParameterGroup, Width
+from pretrain.methods.base import Encoded, LossResult, Method, ParameterGroup, Rows, Views, Width
+from pretrain.methods.parts import projections
 from pretrain.networks.heads import deep_projector
 from pretrain.training.config import MethodOptions
 
@@ -47,19 +47,11 @@ class BarlowTwins(Method):
         width = self.options.projector_width
         self.projector = deep_projector(features, width, width)
 
-    def encode(self, views: Sequence[Tensor]) -> Encoded:
+    def encode(self, views: Views) -> Encoded:
         """Return the projections of both views, (B, width) each."""
-        features = self.encoder(views[0])
-        projection = self.projector(features)
-        return Encoded((projection, self.projector(self.encoder(views[1]))), features.detach(), projection.detach())
+        return projections(self, views)
 
-    def loss(
-        self,
-        rows: Sequence[Tensor],
-        targets: Sequence[Tensor],
-        labels: Tensor | None = None,
-        details: bool = False,
-    ) -> LossResult:
+    def loss(self, rows: Rows, targets: Rows, labels: Tensor | None = None, details: bool = False) -> LossResult:
         """Return the squared distance of the cross-correlation from the identity, weighted off its diagonal."""
         processes = world_size() if self.options.gradient == "released" else 1
         return LossResult(barlow_twins_loss(*rows, lambd=self.options.lambd, processes=processes))

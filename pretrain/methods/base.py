@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 
 
 Width = Annotated[int, Field(gt=0, le=2**17)]  # units of a layer
+Views = Sequence[Tensor]  # of a batch of images: (B, 3, S, S) each
+Rows = Sequence[Tensor]  # of a batch, one an image: (B, ...) each, of all processes where they are gathered
 Temperature = Annotated[float, Field(gt=0, le=1e6, allow_inf_nan=False)]
 
 
@@ -136,25 +138,19 @@ class Method(nn.Module):
         """Make everything beside ``encoder``: heads, momentum branch, queue. `features`: width of the backbone."""
         raise NotImplementedError
 
-    def encode(self, views: Sequence[Tensor]) -> Encoded:
+    def encode(self, views: Views) -> Encoded:
         """Return what carries gradient."""
         raise NotImplementedError
 
-    def forward(self, views: Sequence[Tensor]) -> Encoded:
+    def forward(self, views: Views) -> Encoded:
         """The same under the name that DistributedDataParallel wraps."""
         return self.encode(views)
 
-    def target(self, views: Sequence[Tensor]) -> tuple[Tensor, ...]:
+    def target(self, views: Views) -> tuple[Tensor, ...]:
         """Return what carries no gradient, rows (B, ...) to be gathered; () where there is no momentum branch."""
         return ()
 
-    def loss(
-        self,
-        rows: Sequence[Tensor],
-        targets: Sequence[Tensor],
-        labels: Tensor | None = None,
-        details: bool = False,
-    ) -> LossResult:
+    def loss(self, rows: Rows, targets: Rows, labels: Tensor | None = None, details: bool = False) -> LossResult:
         """Return the loss on the rows of all processes, which every process computes alike.
 
         Args:
@@ -170,7 +166,7 @@ class Method(nn.Module):
     def after_backward(self, progress: Progress) -> None:
         """Act on the gradients before the optimiser does."""
 
-    def after_step(self, progress: Progress, rows: Sequence[Tensor], targets: Sequence[Tensor]) -> None:
+    def after_step(self, progress: Progress, rows: Rows, targets: Rows) -> None:
         """Act after the optimiser's step; `rows` and `targets` are the gathered ones, without gradient.
 
         It is also called after a step that fp16's scaler passed over.

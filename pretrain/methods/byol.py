@@ -4,18 +4,16 @@ The released code also trains a classifier on features without gradient, to watc
 encoder and is left out.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor, nn
 
 from benchmark.core.options import option
 from benchmark.core.value_types import UnitInterval
 from pretrain.losses import byol_loss
-from pretrain.methods.base import Encoded, LossResult, Method, Progress, Width
+from pretrain.methods.base import Encoded, LossResult, Method, Progress, Rows, Views, Width
+from pretrain.methods.parts import add_momentum_branch, momentum_projections, move_momentum_branch, predictions
 from pretrain.networks.heads import hidden
-from pretrain.networks.momentum import follow, momentum_copy
 from pretrain.training.config import MethodOptions
 from pretrain.training.schedules import ema_momentum
 
@@ -48,29 +46,18 @@ class BYOL(Method):
         width, units = self.options.projector_width, self.options.projector_hidden
         self.projector = nn.Sequential(*hidden(features, units, bias=True), nn.Linear(units, width, bias=False))
         self.predictor = nn.Sequential(*hidden(width, units, bias=True), nn.Linear(units, width, bias=False))
-        self.momentum_encoder = momentum_copy(self.encoder)
-        self.momentum_projector = momentum_copy(self.projector)
+        add_momentum_branch(self)
         self.momentum = self.options.ema
 
-    def encode(self, views: Sequence[Tensor]) -> Encoded:
+    def encode(self, views: Views) -> Encoded:
         """Return the predictions of both views, (B, width) each."""
-        features = self.encoder(views[0])
-        projection = self.projector(features)
-        rows = (self.predictor(projection), self.predictor(self.projector(self.encoder(views[1]))))
-        return Encoded(rows, features.detach(), projection.detach())
+        return predictions(self, views)
 
-    @torch.no_grad()
-    def target(self, views: Sequence[Tensor]) -> tuple[Tensor, ...]:
+    def target(self, views: Views) -> tuple[Tensor, ...]:
         """Return the momentum projections of both views, (B, width) each."""
-        return tuple(self.momentum_projector(self.momentum_encoder(view)) for view in views)
+        return momentum_projections(self, views)
 
-    def loss(
-        self,
-        rows: Sequence[Tensor],
-        targets: Sequence[Tensor],
-        labels: Tensor | None = None,
-        details: bool = False,
-    ) -> LossResult:
+    def loss(self, rows: Rows, targets: Rows, labels: Tensor | None = None, details: bool = False) -> LossResult:
         """Return the squared distances of unit vectors, summed over both directions (0 to 8)."""
         return LossResult(byol_loss(*rows, *targets), {"ema": self.momentum})
 
@@ -78,7 +65,6 @@ class BYOL(Method):
         """Set the momentum: cosine from ``ema`` to 1 over the run (schedules.py:20-24)."""
         self.momentum = ema_momentum(self.options.ema)(progress.fraction)
 
-    def after_step(self, progress: Progress, rows: Sequence[Tensor], targets: Sequence[Tensor]) -> None:
+    def after_step(self, progress: Progress, rows: Rows, targets: Rows) -> None:
         """Let the momentum branch follow, after the optimiser (byol_experiment.py:227-236)."""
-        pairs = [(self.momentum_encoder, self.encoder), (self.momentum_projector, self.projector)]
-        follow(pairs, self.momentum)
+        move_momentum_branch(self, self.momentum)

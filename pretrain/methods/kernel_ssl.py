@@ -4,19 +4,17 @@ Both views pass encoder, projector and predictor; the momentum branch (encoder a
 loss compares the prediction of each view with the momentum projection of the other: docs/loss.md.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor
 
 from benchmark.core.options import option
 from benchmark.core.value_types import UnitInterval
 from pretrain.loss_options import LossOptions
 from pretrain.losses import kernel_ssl_terms, radius_warning
-from pretrain.methods.base import Encoded, LossResult, Method, Progress, Width
+from pretrain.methods.base import Encoded, LossResult, Method, Progress, Rows, Views, Width
+from pretrain.methods.parts import add_momentum_branch, momentum_projections, move_momentum_branch, predictions
 from pretrain.networks.heads import siamese_predictor, siamese_projector
-from pretrain.networks.momentum import follow, momentum_copy
 from pretrain.training.config import MethodOptions
 from pretrain.training.schedules import ema_momentum
 
@@ -42,30 +40,18 @@ class KernelSSL(Method):
         o = self.options
         self.projector = siamese_projector(features, o.projector_width, o.projector_hidden)
         self.predictor = siamese_predictor(o.projector_width, o.predictor_hidden)
-        self.momentum_encoder = momentum_copy(self.encoder)
-        self.momentum_projector = momentum_copy(self.projector)
+        add_momentum_branch(self)
         self.momentum = o.ema
 
-    def encode(self, views: Sequence[Tensor]) -> Encoded:
+    def encode(self, views: Views) -> Encoded:
         """Return the predictions of both views, (B, width) each."""
-        features = [self.encoder(views[0])]
-        projections = [self.projector(features[0])]
-        first = self.predictor(projections[0])
-        second = self.predictor(self.projector(self.encoder(views[1])))
-        return Encoded((first, second), features[0].detach(), projections[0].detach())
+        return predictions(self, views)
 
-    @torch.no_grad()
-    def target(self, views: Sequence[Tensor]) -> tuple[Tensor, ...]:
+    def target(self, views: Views) -> tuple[Tensor, ...]:
         """Return the momentum projections of both views, (B, width) each."""
-        return tuple(self.momentum_projector(self.momentum_encoder(view)) for view in views)
+        return momentum_projections(self, views)
 
-    def loss(
-        self,
-        rows: Sequence[Tensor],
-        targets: Sequence[Tensor],
-        labels: Tensor | None = None,
-        details: bool = False,
-    ) -> LossResult:
+    def loss(self, rows: Rows, targets: Rows, labels: Tensor | None = None, details: bool = False) -> LossResult:
         """Return the loss, its two terms, and with `details` the spectral radii of Q - I (Arnoldi's method)."""
         found = kernel_ssl_terms(*rows, *targets, self.options, with_radius=details)
         terms = {"uniformity": found.uniformity, "alignment": found.alignment, "ema": self.momentum}
@@ -78,11 +64,9 @@ class KernelSSL(Method):
         """Set the momentum: cosine from ``ema`` to 1 over the run."""
         self.momentum = ema_momentum(self.options.ema)(progress.fraction)
 
-    def after_step(self, progress: Progress, rows: Sequence[Tensor], targets: Sequence[Tensor]) -> None:
+    def after_step(self, progress: Progress, rows: Rows, targets: Rows) -> None:
         """Let the momentum branch follow."""
-        follow(
-            [(self.momentum_encoder, self.encoder), (self.momentum_projector, self.projector)], self.momentum
-        )  # fmt: skip
+        move_momentum_branch(self, self.momentum)
 
     def loss_numbers(self, batch: int) -> int:
         """Return the numbers of the Gram or covariance matrix, whichever side is smaller."""

@@ -1,18 +1,16 @@
 """MEC (arXiv 2210.11464; code xinliu20/MEC at 35045dc0): maximum entropy coding of crossed views."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor
 
 from benchmark.core.options import option
 from benchmark.core.value_types import NonNegativeFloat, PositiveFloat, UnitInterval
 from pretrain.loss_options import Order
 from pretrain.losses import mec_lamda_inv, mec_loss
-from pretrain.methods.base import Encoded, LossResult, Method, Progress, Width
+from pretrain.methods.base import Encoded, LossResult, Method, Progress, Rows, Views, Width
+from pretrain.methods.parts import add_momentum_branch, momentum_projections, move_momentum_branch, predictions
 from pretrain.networks.heads import siamese_predictor, siamese_projector
-from pretrain.networks.momentum import follow, momentum_copy
 from pretrain.training.config import MethodOptions
 from pretrain.training.schedules import constant, ema_momentum, warm_up
 
@@ -42,29 +40,18 @@ class MEC(Method):
         o = self.options
         self.projector = siamese_projector(features, o.projector_width, o.projector_hidden)
         self.predictor = siamese_predictor(o.projector_width, o.predictor_hidden)
-        self.momentum_encoder = momentum_copy(self.encoder)
-        self.momentum_projector = momentum_copy(self.projector)
+        add_momentum_branch(self)
         self.momentum, self.warmup = o.ema, o.lamda_warmup
 
-    def encode(self, views: Sequence[Tensor]) -> Encoded:
+    def encode(self, views: Views) -> Encoded:
         """Return the predictions of both views, (B, width) each."""
-        features = self.encoder(views[0])
-        projection = self.projector(features)
-        rows = (self.predictor(projection), self.predictor(self.projector(self.encoder(views[1]))))
-        return Encoded(rows, features.detach(), projection.detach())
+        return predictions(self, views)
 
-    @torch.no_grad()
-    def target(self, views: Sequence[Tensor]) -> tuple[Tensor, ...]:
+    def target(self, views: Views) -> tuple[Tensor, ...]:
         """Return the momentum projections of both views, (B, width) each."""
-        return tuple(self.momentum_projector(self.momentum_encoder(view)) for view in views)
+        return momentum_projections(self, views)
 
-    def loss(
-        self,
-        rows: Sequence[Tensor],
-        targets: Sequence[Tensor],
-        labels: Tensor | None = None,
-        details: bool = False,
-    ) -> LossResult:
+    def loss(self, rows: Rows, targets: Rows, labels: Tensor | None = None, details: bool = False) -> LossResult:
         """Return minus the coding length, and what it depends on beside the rows."""
         o = self.options
         total = mec_loss(*rows, *targets, eps=o.eps, order=o.order, warmup=self.warmup)
@@ -79,10 +66,9 @@ class MEC(Method):
         falling = warm_up(constant(1.0), 1.0, length, "linspace", start=o.lamda_warmup)
         self.warmup = falling(progress.iteration)
 
-    def after_step(self, progress: Progress, rows: Sequence[Tensor], targets: Sequence[Tensor]) -> None:
+    def after_step(self, progress: Progress, rows: Rows, targets: Rows) -> None:
         """Let the momentum branch follow, after the optimiser (main_pretrain.py:352-355)."""
-        pairs = [(self.momentum_encoder, self.encoder), (self.momentum_projector, self.projector)]
-        follow(pairs, self.momentum)
+        move_momentum_branch(self, self.momentum)
 
     def loss_numbers(self, batch: int) -> int:
         """Return the numbers of the similarities, on the smaller side."""

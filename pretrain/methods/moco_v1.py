@@ -1,13 +1,12 @@
 """MoCo v1 (arXiv 1911.05722; code facebookresearch/moco at 7397dfe1): MoCo v2 with a linear head and other views."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 from torch import Tensor, nn
 
 from benchmark.core.options import option
 from pretrain.losses import moco_v1_loss
-from pretrain.methods.base import LossResult, Temperature
+from pretrain.methods.base import LossResult, Rows, Temperature
 from pretrain.methods.moco_v2 import MoCoV2, MoCoV2Options
 
 
@@ -28,12 +27,6 @@ class MoCoV1(MoCoV2):
         """Return the projector: one Linear with bias (builder.py:31-35)."""
         return nn.Linear(features, self.options.projector_width)
 
-    def loss(
-        self,
-        rows: Sequence[Tensor],
-        targets: Sequence[Tensor],
-        labels: Tensor | None = None,
-        details: bool = False,
-    ) -> LossResult:
+    def loss(self, rows: Rows, targets: Rows, labels: Tensor | None = None, details: bool = False) -> LossResult:
         """Return InfoNCE against the queue as it was before this batch."""
         return LossResult(moco_v1_loss(*rows, *targets, self.queue, temperature=self.options.temperature))

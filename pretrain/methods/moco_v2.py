@@ -4,7 +4,6 @@ Batch norm is per process. Keys would betray themselves by the statistics of the
 images are dealt out anew before the momentum branch sees them, and the keys are put back in order (builder.py:81-126).
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -18,8 +17,8 @@ from benchmark.core.options import option
 from benchmark.core.value_types import Count, UnitInterval
 from pretrain.engine.processes import gather_with_gradient, rank, world_size
 from pretrain.losses import moco_enqueue, moco_v2_loss
-from pretrain.methods.base import Encoded, LossResult, Method, Progress, Temperature, Width
-from pretrain.networks.momentum import follow, momentum_copy
+from pretrain.methods.base import Encoded, LossResult, Method, Progress, Rows, Temperature, Views, Width
+from pretrain.methods.parts import add_momentum_branch, momentum_projections, move_momentum_branch
 from pretrain.training.config import MethodOptions, PretrainConfig
 
 if TYPE_CHECKING:
@@ -53,8 +52,7 @@ class MoCoV2(Method):
         """Draw the head; copy to the momentum branch; fill the queue with random unit columns (builder.py:50-53)."""
         o = self.options
         self.projector = self.head(features)
-        self.momentum_encoder = momentum_copy(self.encoder)
-        self.momentum_projector = momentum_copy(self.projector)
+        add_momentum_branch(self)
         self.register_buffer("queue", F.normalize(torch.randn(o.projector_width, o.queue_size), dim=0))
         self.register_buffer("queue_ptr", torch.zeros((), dtype=torch.long))
         self.iteration = 0
@@ -66,46 +64,37 @@ class MoCoV2(Method):
             nn.Linear(features, features), nn.ReLU(inplace=True), nn.Linear(features, self.options.projector_width)
         )
 
-    def encode(self, views: Sequence[Tensor]) -> Encoded:
+    def encode(self, views: Views) -> Encoded:
         """Return the queries, (B, width): projections of view 1, not yet normalised."""
         features = self.encoder(views[0])
         query = self.projector(features)
         return Encoded((query,), features.detach(), query.detach())
 
     @torch.no_grad()
-    def target(self, views: Sequence[Tensor]) -> tuple[Tensor, ...]:
+    def target(self, views: Views) -> tuple[Tensor, ...]:
         """Return the keys, (B, width): momentum projections of view 2, computed on images dealt out anew."""
         if world_size() == 1:
-            return (self._keys(views[1]),)
+            return momentum_projections(self, views[1:])
         images = gather_with_gradient(views[1])
         size, here = len(views[1]), rank()
         order = torch.from_numpy(np.random.default_rng((self.config.seed, self.iteration, 13)).permutation(len(images)))
         own = slice(here * size, (here + 1) * size)
-        shuffled = gather_with_gradient(self._keys(images[order[own].to(images.device)]))
+        (shuffled,) = momentum_projections(self, [images[order[own].to(images.device)]])
+        shuffled = gather_with_gradient(shuffled)
         keys = torch.empty_like(shuffled)
         keys[order.to(keys.device)] = shuffled
         return (keys[own],)
 
-    def _keys(self, images: Tensor) -> Tensor:
-        return self.momentum_projector(self.momentum_encoder(images))
-
-    def loss(
-        self,
-        rows: Sequence[Tensor],
-        targets: Sequence[Tensor],
-        labels: Tensor | None = None,
-        details: bool = False,
-    ) -> LossResult:
+    def loss(self, rows: Rows, targets: Rows, labels: Tensor | None = None, details: bool = False) -> LossResult:
         """Return InfoNCE against the queue as it was before this batch."""
         return LossResult(moco_v2_loss(*rows, *targets, self.queue, temperature=self.options.temperature))
 
     def before_step(self, progress: Progress) -> None:
         """Let the momentum branch follow, before the keys are computed (builder.py:141-149)."""
         self.iteration = progress.iteration
-        pairs = [(self.momentum_encoder, self.encoder), (self.momentum_projector, self.projector)]
-        follow(pairs, self.options.ema)
+        move_momentum_branch(self, self.options.ema)
 
-    def after_step(self, progress: Progress, rows: Sequence[Tensor], targets: Sequence[Tensor]) -> None:
+    def after_step(self, progress: Progress, rows: Rows, targets: Rows) -> None:
         """Put this batch's keys in the place of the oldest."""
         if self._place is None:
             self._place = int(self.queue_ptr)

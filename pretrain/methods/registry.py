@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from pretrain.methods.base import Method
     from pretrain.training.config import PretrainConfig
 
-PARTS = ("base", "registry")  # modules of the folder that are no methods
+PARTS = ("base", "parts", "registry")  # modules of the folder that are no methods
 
 
 def method_names() -> tuple[str, ...]:

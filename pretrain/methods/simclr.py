@@ -4,17 +4,16 @@ Both views pass the network in one forward pass, so that batch norm takes its st
 batch of 2N images). Lines of the code are those of commit 383d4143.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated
 
-import torch
 from pydantic import Field
 from torch import Tensor, nn
 
 from benchmark.core.options import option
 from pretrain.losses import simclr_loss
-from pretrain.methods.base import Encoded, LossResult, Method, Temperature, Width
+from pretrain.methods.base import Encoded, LossResult, Method, Rows, Temperature, Views, Width
+from pretrain.methods.parts import joint_projections
 from pretrain.networks.heads import hidden
 from pretrain.training.config import MethodOptions
 
@@ -23,7 +22,7 @@ from pretrain.training.config import MethodOptions
 class SimCLROptions(MethodOptions):
     """Options of the projector and of the loss."""
 
-    temperature: Temperature = option(0.1, "of the similarities (run.py:195)", group="Method")
+    temperature: Temperature = option(0.1, "of the similarities", group="Method")
     projector_layers: Annotated[int, Field(ge=1, le=10)] = option(
         2, "layers of the projector: 2 in the paper, 3 in SimCLR v2 and in the code's default", group="Method"
     )
@@ -50,20 +49,11 @@ class SimCLR(Method):
         last.bias.requires_grad = False  # stays 0: center=False (model_util.py:109-138)
         self.projector = nn.Sequential(*layers, nn.Linear(features, o.projector_width, bias=False), last)
 
-    def encode(self, views: Sequence[Tensor]) -> Encoded:
+    def encode(self, views: Views) -> Encoded:
         """Return the projections of both views, (B, width) each, from one joint forward pass."""
-        features = self.encoder(torch.cat(list(views)))
-        projection = self.projector(features)
-        rows = projection.chunk(2)
-        return Encoded(rows, features.detach().chunk(2)[0], rows[0].detach())
+        return joint_projections(self, views)
 
-    def loss(
-        self,
-        rows: Sequence[Tensor],
-        targets: Sequence[Tensor],
-        labels: Tensor | None = None,
-        details: bool = False,
-    ) -> LossResult:
+    def loss(self, rows: Rows, targets: Rows, labels: Tensor | None = None, details: bool = False) -> LossResult:
         """Return NT-Xent, twice the paper's average as in the code (run.py sums both directions)."""
         return LossResult(simclr_loss(*rows, temperature=self.options.temperature))
 

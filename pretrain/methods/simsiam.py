@@ -1,13 +1,12 @@
 """SimSiam (arXiv 2011.10566; code facebookresearch/simsiam at a7bc1772): a predictor and a stopped gradient."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 from torch import Tensor
 
 from benchmark.core.options import option
 from pretrain.losses import simsiam_loss
-from pretrain.methods.base import Encoded, LossResult, Method, ParameterGroup, Width
+from pretrain.methods.base import Encoded, LossResult, Method, ParameterGroup, Rows, Views, Width
 from pretrain.networks.heads import siamese_predictor, siamese_projector
 from pretrain.training.config import MethodOptions
 
@@ -36,7 +35,7 @@ class SimSiam(Method):
         self.projector = siamese_projector(features, o.projector_width, o.projector_hidden)
         self.predictor = siamese_predictor(o.projector_width, o.predictor_hidden)
 
-    def encode(self, views: Sequence[Tensor]) -> Encoded:
+    def encode(self, views: Views) -> Encoded:
         """Return predictions and projections of both views, (B, width) each: p_1, p_2, z_1, z_2."""
         features = self.encoder(views[0])
         z_1 = self.projector(features)
@@ -44,13 +43,7 @@ class SimSiam(Method):
         rows = (self.predictor(z_1), self.predictor(z_2), z_1, z_2)
         return Encoded(rows, features.detach(), z_1.detach())
 
-    def loss(
-        self,
-        rows: Sequence[Tensor],
-        targets: Sequence[Tensor],
-        labels: Tensor | None = None,
-        details: bool = False,
-    ) -> LossResult:
+    def loss(self, rows: Rows, targets: Rows, labels: Tensor | None = None, details: bool = False) -> LossResult:
         """Return the negative cosine of both directions; the projections are constants in it."""
         return LossResult(simsiam_loss(*rows))
 

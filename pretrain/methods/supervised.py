@@ -1,6 +1,5 @@
 """Supervised training (pytorch/examples imagenet/main.py at 77f55b91): cross-entropy with the labels of the images."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -9,7 +8,7 @@ from torch import Tensor, nn
 
 from benchmark.core.options import option
 from pretrain.losses import supervised_loss
-from pretrain.methods.base import Encoded, LossResult, Method
+from pretrain.methods.base import Encoded, LossResult, Method, Rows, Views
 from pretrain.training.config import MethodOptions
 
 
@@ -39,18 +38,12 @@ class Supervised(Method):
         """Draw the classifier."""
         self.classifier = nn.Linear(features, self.classes)
 
-    def encode(self, views: Sequence[Tensor]) -> Encoded:
+    def encode(self, views: Views) -> Encoded:
         """Return the logits, (B, classes)."""
         features = self.encoder(views[0])
         return Encoded((self.classifier(features),), features.detach(), None)
 
-    def loss(
-        self,
-        rows: Sequence[Tensor],
-        targets: Sequence[Tensor],
-        labels: Tensor | None = None,
-        details: bool = False,
-    ) -> LossResult:
+    def loss(self, rows: Rows, targets: Rows, labels: Tensor | None = None, details: bool = False) -> LossResult:
         """Return the cross-entropy, and the share of the batch that is classified rightly."""
         total = supervised_loss(rows[0], labels, label_smoothing=self.options.label_smoothing)
         return LossResult(total, {"accuracy": (rows[0].argmax(1) == labels).float().mean()} if details else {})

@@ -4,7 +4,6 @@ Both views pass the network in one forward pass, so that batch norm takes its st
 ``forward`` joins crops of one size). Codes are balanced over the whole batch of all processes.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -17,7 +16,8 @@ from benchmark.core.errors import UserError
 from benchmark.core.options import option
 from benchmark.core.value_types import Count, CountOrZero, NonNegativeFloat, PositiveFloat
 from pretrain.losses import swav_enqueue, swav_loss
-from pretrain.methods.base import Encoded, LossResult, Method, Progress, Temperature, Width
+from pretrain.methods.base import Encoded, LossResult, Method, Progress, Rows, Temperature, Views, Width
+from pretrain.methods.parts import joint_projections
 from pretrain.networks.heads import hidden
 from pretrain.training.config import MethodOptions, PretrainConfig
 
@@ -67,19 +67,11 @@ class SwAV(Method):
             self.register_buffer("queue", torch.zeros(2, o.queue_size, o.projector_width))
         self._full: bool | None = None  # not known: looked up, since on a GPU every look waits for the device
 
-    def encode(self, views: Sequence[Tensor]) -> Encoded:
+    def encode(self, views: Views) -> Encoded:
         """Return the projections of both views, (B, width) each, from one joint forward pass."""
-        features = self.encoder(torch.cat(list(views)))
-        rows = self.projector(features).chunk(2)
-        return Encoded(rows, features.detach().chunk(2)[0], rows[0].detach())
+        return joint_projections(self, views)
 
-    def loss(
-        self,
-        rows: Sequence[Tensor],
-        targets: Sequence[Tensor],
-        labels: Tensor | None = None,
-        details: bool = False,
-    ) -> LossResult:
+    def loss(self, rows: Rows, targets: Rows, labels: Tensor | None = None, details: bool = False) -> LossResult:
         """Return the cross-entropy of swapped codes; the queue takes part once it is full (main_swav.py:294-304)."""
         o = self.options
         if self._full is None:
@@ -105,7 +97,7 @@ class SwAV(Method):
         if progress.iteration < self.options.frozen_iterations:
             self.prototypes.weight.grad = None
 
-    def after_step(self, progress: Progress, rows: Sequence[Tensor], targets: Sequence[Tensor]) -> None:
+    def after_step(self, progress: Progress, rows: Rows, targets: Rows) -> None:
         """Put this batch's features in front of the queue."""
         if self.options.queue_size and progress.epoch >= self.options.queue_epochs:
             for queue, view in zip(self.queue, rows, strict=True):

@@ -1,6 +1,5 @@
 """VICReg (arXiv 2105.04906; code facebookresearch/vicreg at 4e12602f): variance, invariance, covariance."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 from torch import Tensor
@@ -8,7 +7,8 @@ from torch import Tensor
 from benchmark.core.options import option
 from benchmark.core.value_types import NonNegativeFloat
 from pretrain.losses import vicreg_loss
-from pretrain.methods.base import Encoded, LossResult, Method, Width
+from pretrain.methods.base import Encoded, LossResult, Method, Rows, Views, Width
+from pretrain.methods.parts import projections
 from pretrain.networks.heads import deep_projector
 from pretrain.training.config import MethodOptions
 
@@ -41,19 +41,11 @@ class VICReg(Method):
         width = self.options.projector_width
         self.projector = deep_projector(features, width, width, bias=True)
 
-    def encode(self, views: Sequence[Tensor]) -> Encoded:
+    def encode(self, views: Views) -> Encoded:
         """Return the expanded features of both views, (B, width) each."""
-        features = self.encoder(views[0])
-        projection = self.projector(features)
-        return Encoded((projection, self.projector(self.encoder(views[1]))), features.detach(), projection.detach())
+        return projections(self, views)
 
-    def loss(
-        self,
-        rows: Sequence[Tensor],
-        targets: Sequence[Tensor],
-        labels: Tensor | None = None,
-        details: bool = False,
-    ) -> LossResult:
+    def loss(self, rows: Rows, targets: Rows, labels: Tensor | None = None, details: bool = False) -> LossResult:
         """Return the weighted sum of the three terms."""
         o = self.options
         return LossResult(vicreg_loss(*rows, sim_coeff=o.sim_coeff, std_coeff=o.std_coeff, cov_coeff=o.cov_coeff))

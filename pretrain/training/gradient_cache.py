@@ -12,9 +12,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from pretrain.methods.base import Encoded
+from pretrain.methods.base import Encoded, Views
 
-Views = Sequence[Tensor]
 Encode = Callable[[Views], Encoded]
 
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from pretrain.engine.processes import gather_with_gradient
-from pretrain.methods.base import Encoded, LossResult, Method
+from pretrain.methods.base import Encoded, LossResult, Method, Views
 from pretrain.training.gradient_cache import (
     backward_through_cache,
     encode_without_graph,
@@ -20,7 +20,6 @@ from pretrain.training.gradient_cache import (
 )
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
-Views = Sequence[Tensor]
 
 
 class NotFinite(ArithmeticError):

@@ -13,6 +13,7 @@ from pretrain.methods.registry import method_names
 from pretrain.training.command_line import resolve
 from pretrain.training.recipe import differences
 from tests.pretrain.methods.small import EXAMPLES, progress, small_method
+from tests.pretrain.methods.test_rows_of_vectors import row_of
 
 
 def test_it_is_short_and_the_docs_show_it_as_it_is():
@@ -31,21 +32,13 @@ def test_by_being_there_it_is_registered_with_its_options_and_recipe():
         resolve(["--rho=4"])
 
 
-# The row of vectors: (online, target, old covariance, loss), by NumPy from the paper's equations 4 to 6.
-def reference(online, target, old, beta=0.9, rho=20.0):
-    z, t = (x / np.linalg.norm(x, axis=1, keepdims=True) for x in (online, target))
-    covariance = beta * old + (1 - beta) * sum(np.outer(row, row) for row in z) / len(z)
-    return 1 - np.mean([a @ b for a, b in zip(z, t, strict=True)]) + rho * np.mean([a @ covariance @ a for a in z])
-
-
-def test_its_loss_is_the_formula():
-    rng = np.random.default_rng(0)
-    method = small_method("tico").double()
-    online, target = rng.normal(size=(5, 16)), rng.normal(size=(5, 16))
-    old = np.cov(rng.normal(size=(16, 40)))
-    method.covariance.copy_(torch.from_numpy(old))
-    found = method.loss([torch.from_numpy(online)], [torch.from_numpy(target)]).total.item()
-    assert found == pytest.approx(reference(online, target, old), rel=1e-12)
+def test_its_row_of_vectors_is_the_formula():
+    """Equations 4 to 6 of the paper."""
+    row = row_of("tico")
+    z, t = (np.array(x) / np.linalg.norm(x, axis=1, keepdims=True) for x in (row["rows"][0], row["targets"][0]))
+    covariance = 0.9 * np.array(row["buffers"]["covariance"]) + 0.1 * sum(np.outer(a, a) for a in z) / len(z)
+    contrast = np.mean([a @ covariance @ a for a in z])
+    assert row["loss"] == pytest.approx(1 - np.mean(np.sum(z * t, axis=1)) + 20 * contrast, rel=1e-12)
 
 
 def test_the_covariance_follows_the_batches_and_is_kept():

@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from benchmark.core.errors import UserError
+from pretrain.images.recipe import PUBLISHED
 from pretrain.losses import moco_v2_loss, swav_loss
 from pretrain.methods.base import ParameterGroup, Progress
 from pretrain.methods.registry import method_class
@@ -208,14 +209,15 @@ def test_momentum_and_lambda_follow_the_official_schedules(case):
             assert 32 * method.warmup == pytest.approx(value, rel=1e-9)
 
 
-@pytest.mark.parametrize(("name", "mean", "std"), [
-    ("simclr", (0.0, 0.0, 0.0), (1.0, 1.0, 1.0)),
-    ("swav", (0.485, 0.456, 0.406), (0.228, 0.224, 0.225)),
-    ("byol", (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
-])  # fmt: skip
-def test_pixels_are_normalised_as_released(name, mean, std):
-    o = resolve(["--data=x", f"--method={name}"]).augmentation
-    assert (o.pixel_mean, o.pixel_std) == (mean, std)
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_a_run_has_the_views_of_the_release_and_normalises_them_so(name):
+    """PUBLISHED is held to torchvision's transforms in the release's order by tests/pretrain/images/test_recipe.py."""
+    config = resolve(["--data=x", f"--method={name}"])
+    assert config.augmentation.recipes() == PUBLISHED[name]
+    assert (config.views, config.image_size) == ("reference", 224)
+    mean, std = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+    own = {"simclr": ((0.0, 0.0, 0.0), (1.0, 1.0, 1.0)), "swav": (mean, (0.228, 0.224, 0.225))}
+    assert (config.augmentation.pixel_mean, config.augmentation.pixel_std) == own.get(name, (mean, std))
 
 
 @pytest.fixture(scope="module")
