@@ -34,6 +34,8 @@ class BYOL(Method):
 
     not_as_released = (
         "released for JAX: Haiku's first weights and its colour operations",
+        "crops are resized with Pillow's antialiasing, TensorFlow's have none; one that does not fit into the image is "
+        "drawn anew instead of cut",
         "without the classifier that only watches the training",
         "lengths other than 40, 100, 300 and 1,000 epochs take the preset that is nearest in ratio",
     )

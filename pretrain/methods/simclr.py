@@ -35,6 +35,7 @@ class SimCLR(Method):
     not_as_released = (
         "released for TPUs: TensorFlow's first weights and its colour operations (brightness and contrast differ from "
         "torchvision's)",
+        "crops are resized with Pillow's antialiasing, TensorFlow's have none",
         "one more step in all, since TensorFlow counts the incomplete batch",
     )
 
