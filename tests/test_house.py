@@ -2,6 +2,7 @@
 
 import ast
 import re
+from collections import Counter
 
 import pytest
 
@@ -78,6 +79,19 @@ def private_names(path):
 def test_tests_speak_to_public_names():
     found = {str(p.relative_to(ROOT)): sorted(set(private_names(p))) for p in sources("tests")}
     assert {path: names for path, names in found.items() if names} == {}
+
+
+def test_nothing_is_there_for_tests_alone():
+    """Functions and classes whose name stands once in all sources are used by nobody but tests; docs may show them."""
+    texts = {path: path.read_text(encoding="utf-8") for package in PACKAGES for path in sources(package)}
+    words = Counter(word for text in texts.values() for word in re.findall(r"\w+", text))
+    pages = [*(ROOT / "docs").rglob("*.md"), ROOT / "README.md", ROOT / "CONTRIBUTING.md"]
+    shown = {word for page in pages for word in re.findall(r"\w+", page.read_text(encoding="utf-8"))}
+    methods = ROOT / "pretrain" / "methods"  # found by reading the folder
+    for path, text in texts.items():
+        defined = [n.name for n in ast.parse(text).body if isinstance(n, ast.FunctionDef | ast.ClassDef)]
+        unused = {name for name in defined if words[name] == 1 and not name.startswith("__")} - shown
+        assert not unused or path.parent == methods, f"{path.relative_to(ROOT)} defines {unused}, which nothing uses"
 
 
 def test_benchmark_imports_no_torch():

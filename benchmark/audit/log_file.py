@@ -50,7 +50,6 @@ class LogFile:
     seed: int | None = None
     norms: Counter[str] = field(default_factory=Counter)
     versions: dict[str, str] = field(default_factory=dict)
-    precise_bn: bool = False
 
 
 def read_log(path: Path) -> LogFile:
@@ -73,7 +72,7 @@ class _Reader:
     def __init__(self, name: str):
         self.name, self.log = name, LogFile()
         self._config: list[str] | None = None
-        self._config_size = self._configs = 0
+        self._config_size = 0
         self._task: str | None = None
         self._names: list[str] | None = None
         self._times: list[float] = []
@@ -104,7 +103,6 @@ class _Reader:
         except (UserError, ValueError) as error:
             self.log.findings.append(f"the config that the log prints cannot be read: {error}")
             return
-        self._configs += 1
         if self.log.settings is not None and self.log.settings != settings:
             self.log.findings.append("the log holds several runs with different configs; the last one is audited")
         self.log.settings = settings
@@ -163,8 +161,6 @@ class _Reader:
             log.seed = int(match.group(1))
         elif match := VERSION.match(line):
             log.versions.setdefault(match.group(1).lower(), match.group(2)[:40])
-        elif "precise BN" in line or "precise-BN" in line:
-            log.precise_bn = True
 
     def end(self) -> LogFile:
         """Return what was read; settles what the end of the file decides."""

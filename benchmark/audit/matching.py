@@ -53,11 +53,6 @@ def match(settings: Settings) -> Match:
     return min(found, key=lambda m: (len(m.differences) + (m.rescaled is not None), _distance(whole, m.protocol)))
 
 
-def against(settings: Settings, name: str) -> Match:
-    """Return the comparison with the protocol of this name. Raises ``KeyError`` for a name that is not shipped."""
-    return _compare(completed(settings), shipped_protocols()[name])
-
-
 def _compare(settings: Settings, protocol: ShippedProtocol) -> Match:
     wanted = completed(protocol.settings)
     rescaled = _factor(settings, wanted)

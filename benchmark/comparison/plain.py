@@ -1,4 +1,4 @@
-"""Tables as plain values: JSON for programs, and lines for CSV (summaries, runs, comparisons)."""
+"""Tables as plain values: lines for CSV (summaries, runs, comparisons)."""
 
 from collections.abc import Iterable
 from dataclasses import asdict
@@ -6,32 +6,6 @@ from typing import Any
 
 from benchmark.comparison.comparisons import Comparison
 from benchmark.comparison.rows import TASK_NAMES, MeasuredRow, Table
-
-
-def table_as_dict(table: Table) -> dict[str, Any]:
-    """Return everything that a table says, in values that JSON holds."""
-    return {
-        **_table_fields(table),
-        "title": table.title,
-        "margin": table.margin,
-        "rows": [_row_as_dict(row) for row in table.measured],
-        "comparisons": [
-            line for task in TASK_NAMES for line in (_comparison_line(c, task) for c in table.comparisons(task))
-        ],
-        "published": [
-            {
-                "method": row.method,
-                "variant": row.variant,
-                "epochs": row.epochs,
-                "differs": row.differs,
-                "account": row.origin,
-                "status": row.status,
-                "source": row.source,
-                "values": _nested(row.values),
-            }
-            for row in table.published
-        ],
-    }
 
 
 def _table_fields(table: Table) -> dict[str, Any]:
@@ -42,13 +16,6 @@ def _table_fields(table: Table) -> dict[str, Any]:
         "overrides": dict(table.overrides),
         "fraction": table.fraction,
     }
-
-
-def _nested(values: dict[tuple[str, str], Any]) -> dict[str, dict[str, Any]]:
-    found: dict[str, dict[str, Any]] = {}
-    for (task, metric), value in values.items():
-        found.setdefault(task, {})[metric] = value
-    return found
 
 
 def _row_fields(row: MeasuredRow) -> dict[str, Any]:
@@ -66,17 +33,6 @@ def _row_fields(row: MeasuredRow) -> dict[str, Any]:
         "total_epochs": setting.total_epochs,
         "lr": setting.lr,
         "lr_chosen_by": "sweep" if setting.swept else "fixed",
-    }
-
-
-def _row_as_dict(row: MeasuredRow) -> dict[str, Any]:
-    figures = {key: asdict(summary) for key in row.values if (summary := row.summary(*key)) is not None}
-    runs = {key: [repeat._asdict() for repeat in repeats] for key, repeats in row.values.items()}
-    return _row_fields(row) | {
-        "lrs": sorted(row.lrs),
-        "not_completed": list(row.troubles),
-        "summaries": _nested(figures),
-        "runs": _nested(runs),
     }
 
 

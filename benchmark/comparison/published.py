@@ -8,10 +8,7 @@ nothing differs; all of them are listed. ``docs/published.md`` lists where sourc
 import csv
 import functools
 import math
-from collections import defaultdict
-from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from itertools import combinations
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -213,34 +210,3 @@ def read_published(path: str | Path = PUBLISHED) -> list[PublishedRow]:
 
 def _order(row: PublishedRow) -> tuple:
     return (row.protocol, row.method.lower(), row.variant, row.epochs or 0, ORIGINS.index(row.origin), row.source)
-
-
-def disagreements(figures: Iterable[Figure]) -> list[list[Figure]]:
-    """Return the figures of one method, length and protocol that sources state differently, most trusted first.
-
-    Figures of different stated batches, or of sources whose settings differ differently, are no contradiction.
-    """
-    groups: dict[tuple, list[Figure]] = defaultdict(list)
-    for f in figures:
-        groups[f.method, f.variant, f.epochs, f.task, f.protocol or f.schedule, f.differs, f.metric].append(f)
-    found = [sorted(group, key=lambda f: ORIGINS.index(f.origin)) for group in groups.values() if _contradict(group)]
-    return sorted(found, key=lambda group: (group[0].task, group[0].method, group[0].epochs or 0, group[0].metric))
-
-
-def _contradict(group: Sequence[Figure]) -> bool:
-    return any(
-        a.value != b.value and (a.batch == b.batch or not a.batch or not b.batch) for a, b in combinations(group, 2)
-    )
-
-
-def disagreements_markdown(figures: Iterable[Figure]) -> str:
-    """Return the disagreements as a Markdown table, the most trusted figure first; ``docs/published.md`` holds it."""
-    lines = ["| method | epochs | protocol or task | metric | figures |", "| --- | --- | --- | --- | --- |"]
-    found = disagreements(figures)
-    for group in found:
-        first = group[0]
-        method = f"{first.method} ({first.variant})" if first.variant else first.method
-        values = "; ".join(f"{figure.value:g} ({figure.origin}: {figure.source})" for figure in group)
-        where = first.protocol or first.task
-        lines.append(f"| {method} | {first.epochs or ''} | {where} | {first.metric.replace('_', ' ')} | {values} |")
-    return "\n".join(lines) + f"\n\n{len(found)} figures on which sources disagree.\n"

@@ -335,9 +335,3 @@ def _pooled(a: Units, b: Units, pools: Mapping[Level, Pool]) -> tuple[float, flo
         return error, first.freedom, first.sd
     freedom = sum(parts) ** 2 / (parts[0] ** 2 / first.freedom + parts[1] ** 2 / second.freedom)
     return error, freedom, math.sqrt((first.sd**2 + second.sd**2) / 2)
-
-
-def difference(setting: Mapping[int, float], reference: Mapping[int, float]) -> Difference | None:
-    """Compare two settings given as ``{seed: value}``, each about one checkpoint; see ``compare``."""
-    sides = ([Repeat(seed, value, "") for seed, value in side.items()] for side in (setting, reference))
-    return compare(*sides)

@@ -1,15 +1,8 @@
 """Numbers with their uncertainty as text. A spread says "sd" and an interval says "interval": never a bare ±."""
 
-from benchmark.comparison.repeats import Difference, Summary
+from benchmark.comparison.repeats import Difference
 
 MOST_DECIMALS = 4
-
-
-def measured_text(summary: Summary | None) -> str:
-    """Return ``38.2 (sd 0.3)``, ``38.2`` for one run, nothing for none."""
-    if summary is None:
-        return ""
-    return f"{summary.mean:.1f}" if summary.sd is None else f"{summary.mean:.1f} (sd {summary.sd:.1f})"
 
 
 def interval_text(found: Difference) -> str:

@@ -11,13 +11,14 @@ Which recipe is which, with the source of each (all equal the released values to
 ====================  ================================================================================================
 recipe                schedule
 ====================  ================================================================================================
-Kernel-SSL, MEC       ``warm_up_then_cosine(peak, total, W, "linspace")``; MEC@35045dc0 main_pretrain.py:201, 273.
+Kernel-SSL, MEC       ``warm_up(cosine(peak, 0.0, total - W), peak, W, "linspace")``; MEC@35045dc0
+                      main_pretrain.py:201, 273.
                       EMA: ``cosine(0.996, 1.0, total)``. The factor ``warmup`` of MEC's lamda_inv:
                       ``warm_up(constant(1.0), 1.0, W, "linspace", start=8.0)`` (:283, 488-497)
-SwAV                  the same with ``start=0.3, final=peak / 1000``; swav@06b1b7cb main_swav.py:178-182
-SimCLR, BYOL          ``warm_up_then_cosine(peak, total, W, "ratio")``; simclr@383d4143 model_util.py:53-83,
+SwAV                  the same from 0.3 (``start``) to ``peak / 1000``; swav@06b1b7cb main_swav.py:178-182
+SimCLR, BYOL          ``warm_up(cosine(peak, 0.0, total - W), peak, W, "ratio")``; simclr@383d4143 model_util.py:53-83,
                       deepmind-research@f5de0ede byol/utils/schedules.py:27-43; BYOL's EMA: ``cosine(base, 1.0, total)``
-Barlow Twins, VICReg  the same with ``final=peak / 1000``; barlowtwins@8e8d284c main.py:155-168, vicreg@4e12602f
+Barlow Twins, VICReg  the same to ``peak / 1000``; barlowtwins@8e8d284c main.py:155-168, vicreg@4e12602f
                       main_vicreg.py:167-181
 SimSiam, MoCo v2      ``per_epoch(cosine(peak, 0.0, epochs), L)``, SimSiam's predictor ``constant(peak)``;
                       simsiam@a7bc1772 main_simsiam.py:359-366, moco@7397dfe1 main_moco.py:488-497
@@ -74,23 +75,6 @@ def warm_up(after: Schedule, peak: float, length: int, rule: WarmUp, start: floa
     line = LinearParamScheduler(start, peak)
     whole = max(length - 1, 1) if rule == "linspace" else length
     return lambda iteration: line(iteration / whole) if iteration < length else after(iteration - length)
-
-
-def warm_up_then_cosine(
-    peak: float, total: int, length: int, rule: WarmUp, start: float = 0.0, final: float = 0.0
-) -> Schedule:
-    """Return the learning rate of most recipes: a warm-up (see ``warm_up``), then a cosine to `final`.
-
-    Args:
-        peak: the learning rate in use, scaled with the batch.  total: iterations of the whole run, warm-up included.
-        length: of the warm-up, in iterations, less than `total`.  start: at iteration 0.  final: at iteration `total`.
-
-    Raises:
-        ValueError: a warm-up that leaves no iteration.
-    """
-    if not 0 <= length < total:
-        raise ValueError(f"length is {length}; the warm-up must leave some of the {total} iterations.")
-    return warm_up(cosine(peak, final, total - length), peak, length, rule, start)
 
 
 def _check_length(name: str, value: int) -> None:

@@ -11,7 +11,7 @@ import yaml
 from benchmark import check
 from benchmark.audit.config_file import read_config
 from benchmark.audit.log_file import read_log
-from benchmark.audit.matching import against, completed, match
+from benchmark.audit.matching import completed, match
 from benchmark.audit.shipped import detectron2_defaults, shipped_protocols
 from benchmark.audit.verdict import audit
 from benchmark.core.errors import UserError
@@ -169,7 +169,8 @@ def test_half_the_batch_by_the_rule_is_the_same_protocol_rescaled():
         "SOLVER.MAX_ITER": 180000,
         "SOLVER.STEPS": (120000, 160000),
     }
-    found = against(shipped_protocols()["coco-c4-1x"].settings | half | {"SOLVER.WARMUP_ITERS": 2000}, "coco-c4-1x")
+    found = match(shipped_protocols()["coco-c4-1x"].settings | half | {"SOLVER.WARMUP_ITERS": 2000})
+    assert found.protocol.name == "coco-c4-1x"
     assert found.rescaled == 2
     assert found.differences == ()
 

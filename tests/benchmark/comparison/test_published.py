@@ -12,8 +12,6 @@ from benchmark.comparison.published import (
     PUBLISHED,
     Figure,
     differences,
-    disagreements,
-    disagreements_markdown,
     protocol_settings,
     read_figures,
     read_published,
@@ -21,6 +19,7 @@ from benchmark.comparison.published import (
 )
 from benchmark.core.errors import UserError
 from benchmark.core.folder import ROOT
+from tests.benchmark.comparison.disagreements import disagreements, disagreements_markdown
 
 RAW = [ROOT.parent / "shared" / name for name in ("published.csv", "published_more.csv")]
 FIGURES = read_figures()

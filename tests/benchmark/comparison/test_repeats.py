@@ -13,7 +13,6 @@ from benchmark.comparison.repeats import (
     FINE_TUNING_OF_BOTH,
     Repeat,
     compare,
-    difference,
     pool,
     runs_of,
     summarise,
@@ -23,6 +22,11 @@ from benchmark.comparison.repeats import (
 
 def runs(values, source="one", first_seed=0, pretrain_seed=None):
     return [Repeat(first_seed + n, value, f"{source}-{n}", source, pretrain_seed) for n, value in enumerate(values)]
+
+
+def difference(setting, reference):
+    """Compare two settings given as {seed: value}, each about one checkpoint."""
+    return compare(*([Repeat(seed, value, "") for seed, value in side.items()] for side in (setting, reference)))
 
 
 def test_paired_interval_is_scipys():

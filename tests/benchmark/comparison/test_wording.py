@@ -2,8 +2,8 @@
 
 import pytest
 
-from benchmark.comparison.repeats import Difference, Repeat, summarise
-from benchmark.comparison.wording import basis_text, difference_text, interval_text, measured_text
+from benchmark.comparison.repeats import Difference
+from benchmark.comparison.wording import basis_text, difference_text, interval_text
 
 
 @pytest.mark.parametrize(
@@ -29,13 +29,6 @@ def test_one_run_has_no_interval():
     assert interval_text(Difference(0.5, None, 1, False)) == "+0.5"
     assert basis_text(Difference(0.5, None, 1, False)) == "One run a side: no interval."
     assert difference_text(None) == ""
-
-
-def test_a_spread_is_called_sd():
-    repeats = [Repeat(n, value, str(n)) for n, value in enumerate([38.0, 38.6])]
-    assert measured_text(summarise(repeats)) == "38.3 (sd 0.4)"
-    assert measured_text(summarise(repeats[:1])) == "38.0"
-    assert measured_text(None) == ""
 
 
 def test_the_basis_names_what_is_covered():
