@@ -81,6 +81,14 @@ def test_tests_speak_to_public_names():
     assert {path: names for path, names in found.items() if names} == {}
 
 
+def test_what_is_said_to_people_goes_through_one_logger():
+    by_itself = {"benchmark/core/errors.py", "benchmark/core/log.py", "benchmark/install_detectron2.py"}
+    files = [
+        str(p.relative_to(ROOT)) for package in PACKAGES for p in sources(package) if "sys.stderr" in p.read_text()
+    ]
+    assert set(files) - by_itself == {"benchmark/core/progress.py"}  # the bar stands beside the log's lines
+
+
 def test_nothing_is_there_for_tests_alone():
     """Functions and classes whose name stands once in all sources are used by nobody but tests; docs may show them."""
     texts = {path: path.read_text(encoding="utf-8") for package in PACKAGES for path in sources(package)}

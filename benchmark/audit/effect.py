@@ -2,7 +2,7 @@
 
 from fnmatch import fnmatchcase
 
-from benchmark.audit.settings import ABSENT, Settings, normalised
+from benchmark.audit.settings import ABSENT, Settings, in_one_form
 
 # Where a run computes, what it prints, from which weights it starts: no part of a protocol.
 NOT_COMPARED = (
@@ -67,7 +67,7 @@ def compared(key: str) -> bool:
 
 def meaning(key: str, settings: Settings) -> object:
     """Return the value of `key` as it acts: all synchronised norms are one, decay of biases follows the decay."""
-    value = normalised(settings.get(key, ABSENT))
+    value = in_one_form(settings.get(key, ABSENT))
     if key in NORMS and value in SYNCHRONISED:
         return "SyncBN"
     if key == "SOLVER.WEIGHT_DECAY_BIAS" and value in (None, ABSENT, settings.get("SOLVER.WEIGHT_DECAY")):

@@ -22,16 +22,16 @@ def flat(content: Mapping[Any, Any], prefix: str = "", depth: int = 0) -> Settin
         if isinstance(value, Mapping):
             found |= flat(value, f"{name}.", depth + 1)
         else:
-            found[name] = normalised(value)
+            found[name] = in_one_form(value)
     return found
 
 
-def normalised(value: Any) -> Any:
-    """Return a value in its one form: sequences as tuples, whole floats as they compare, literals in text read."""
+def in_one_form(value: Any) -> Any:
+    """Return a value as it is compared: sequences as tuples, literals in text read."""
     if isinstance(value, str):
         return _literal(value)
     if isinstance(value, list | tuple):
-        return tuple(normalised(item) for item in value)
+        return tuple(in_one_form(item) for item in value)
     return value
 
 
@@ -43,7 +43,7 @@ def _literal(text: str) -> Any:
         value = ast.literal_eval(text)
     except (ValueError, SyntaxError, MemoryError, RecursionError):
         return text
-    return normalised(value) if isinstance(value, list | tuple | int | float) else text
+    return in_one_form(value) if isinstance(value, list | tuple | int | float) else text
 
 
 def equal(one: Any, other: Any) -> bool:

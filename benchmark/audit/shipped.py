@@ -7,7 +7,7 @@ from typing import Any
 
 import yaml
 
-from benchmark.audit.settings import Settings, normalised
+from benchmark.audit.settings import Settings, in_one_form
 
 FOLDER = Path(__file__).resolve().parents[1] / "protocols"
 DEFAULTS = Path(__file__).resolve().parent / "detectron2_defaults.yaml"
@@ -32,7 +32,7 @@ def shipped_protocols() -> dict[str, ShippedProtocol]:
     found = {}
     for path in sorted(FOLDER.glob("*.yaml")):
         content = _read(path)
-        settings = {key: normalised(value) for key, value in content["settings"].items()}
+        settings = {key: in_one_form(value) for key, value in content["settings"].items()}
         found[content["protocol"]] = ShippedProtocol(content["protocol"], content["task"], content["hash"], settings)
     return found
 
@@ -40,7 +40,7 @@ def shipped_protocols() -> dict[str, ShippedProtocol]:
 @cache
 def detectron2_defaults() -> Settings:
     """Return the defaults of Detectron2 by dotted name, which a config leaves unsaid."""
-    return {key: normalised(value) for key, value in _read(DEFAULTS)["settings"].items()}
+    return {key: in_one_form(value) for key, value in _read(DEFAULTS)["settings"].items()}
 
 
 def _read(path: Path) -> dict[str, Any]:

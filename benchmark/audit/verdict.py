@@ -17,12 +17,11 @@ from benchmark.audit.matching import Match, completed, match, unknown_keys
 from benchmark.audit.settings import Settings, equal, shown
 from benchmark.audit.text import lines_of, read_config_text
 from benchmark.core.errors import UserError
-from benchmark.core.folder import IDENTITY_FILE
+from benchmark.core.folder import IDENTITY_FILE, METRICS_FILE
 
 # The names under which trainings leave their files; ours keeps the effective Detectron2 config as detectron2.yaml.
 CONFIGS = ("detectron2.yaml", "config.yaml")
 LOGS = ("log.txt",)
-METRICS = "metrics.json"
 COCO_SETS = {"coco_2017_train", "coco_2017_val"}
 VOC_SETS = {"voc_2007_trainval", "voc_2012_trainval", "voc_2007_test"}
 TASKS = ("bbox", "segm")
@@ -77,7 +76,7 @@ def _folder(path: Path) -> Audit:
             "of a run or of records."
         )
     findings: list[str] = []
-    log = read_log(logs[0]) if logs else _from_metrics(path / METRICS, findings)
+    log = read_log(logs[0]) if logs else _from_metrics(path / METRICS_FILE, findings)
     log.world_size = log.world_size or _processes(path / IDENTITY_FILE)
     settings = log.settings
     if configs:

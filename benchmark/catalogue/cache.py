@@ -25,9 +25,9 @@ LOCK = "zoo.lock.json"
 
 def cache_folder() -> Path:
     """Return the folder of downloaded checkpoints: ``$SSL_ZOO``, otherwise one in the platform's cache folder."""
-    told = os.environ.get(VARIABLE)
-    if told:
-        return Path(told).expanduser().absolute()
+    given = os.environ.get(VARIABLE)
+    if given:
+        return Path(given).expanduser().absolute()
     return Path(platformdirs.user_cache_dir("ssl-detection-benchmark", appauthor=False)) / "zoo"
 
 

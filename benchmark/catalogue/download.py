@@ -161,9 +161,9 @@ def _place(answer: requests.Response, have: int, part: Path) -> tuple[int, int |
     if answer.status_code == 200:
         length = answer.headers.get("Content-Length", "")
         return 0, int(length) if length.isdecimal() else None
-    told = re.fullmatch(r"bytes (\d+)-(\d+)/(\d+)", answer.headers.get("Content-Range", ""))
-    if answer.status_code == 206 and told and int(told[1]) == have:
-        return have, int(told[3])
+    match = re.fullmatch(r"bytes (\d+)-(\d+)/(\d+)", answer.headers.get("Content-Range", ""))
+    if answer.status_code == 206 and match and int(match[1]) == have:
+        return have, int(match[3])
     part.unlink(missing_ok=True)  # a part longer than the file, or an answer to another question
     raise _BrokenOff("the part that was there does not fit the file, so it begins anew")
 

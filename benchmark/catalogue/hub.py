@@ -29,10 +29,10 @@ class HubFile:
 
 def split_word(word: str) -> tuple[str, str | None, str | None]:
     """Return repository, revision and file of ``hf:OWNER/NAME[@REVISION][/FILE]``. Raises ``UserError``."""
-    told = re.fullmatch(r"hf:([\w.-]+/[\w.-]+)(?:@([\w.-]+))?(?:/(.+))?", word)
-    if not told or ".." in word:
+    match = re.fullmatch(r"hf:([\w.-]+/[\w.-]+)(?:@([\w.-]+))?(?:/(.+))?", word)
+    if not match or ".." in word:
         raise UserError(f"--weights {word} names no repository of the hub; write hf:OWNER/NAME or hf:OWNER/NAME/FILE.")
-    return told[1], told[2], told[3]
+    return match[1], match[2], match[3]
 
 
 def on_the_hub(word: str, folder: Path) -> HubFile:

@@ -54,8 +54,8 @@ def entry_text(entry: Entry) -> str:
     rows.append(("hash", f"{kind}{entry.sha256 or entry.md5}" if entry.sha256 or entry.md5 else "none published"))
     rows.append(("layout", entry.layout or "not seen; recognised when it is read"))
     if entry.published:
-        told = [entry.published.method, entry.published.variant, f"{entry.published.epochs or '?'} epochs"]
-        rows.append(("published as", ", ".join(filter(None, told))))
+        parts = [entry.published.method, entry.published.variant, f"{entry.published.epochs or '?'} epochs"]
+        rows.append(("published as", ", ".join(filter(None, parts))))
     rows.append(("source", entry.source))
     rows += [("note", entry.note)] if entry.note else []
     lines = [entry.name]

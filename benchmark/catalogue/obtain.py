@@ -7,9 +7,7 @@ the published one, or pinned, which is said. Nothing is mirrored, nothing is exe
 
 import contextlib
 import hashlib
-import os
 import re
-import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +22,7 @@ from benchmark.catalogue.entries import ACCESS, Entry, page_host, read_zoo
 from benchmark.catalogue.hub import on_the_hub
 from benchmark.catalogue.lookup import by_hash, by_name
 from benchmark.catalogue.unpack import checkpoint_in
+from benchmark.core import log
 from benchmark.core.errors import RunFailed, UserError, nearest
 
 ZOO, HUB, TORCHVISION = "zoo:", "hf:", "torchvision:"
@@ -65,13 +64,7 @@ def _local(word: str) -> bool:
     return Path(word.removeprefix(TORCHVISION)).exists()
 
 
-def on_stderr(text: str) -> None:
-    """Print a line for people beside the output; of several processes (torchrun's ``RANK``) the first one does."""
-    if os.environ.get("RANK", "0") == "0":
-        print(text, file=sys.stderr, flush=True)
-
-
-def obtain(word: str, say: Say = on_stderr) -> Obtained:
+def obtain(word: str, say: Say = log.say) -> Obtained:
     """Return the file that a word names, downloading it if it is not here yet.
 
     Args:

@@ -26,7 +26,7 @@ ORIGINS = ("own paper", "own repository", "quoted", "re-run", "aggregator")
 # What may differ besides Detectron2's settings: other code, another metric, weights beyond the backbone, and what the
 # source does not show.
 OTHER_DIFFERENCES = ("code", "metric", "MODEL.WEIGHTS", "unknown")
-METRICS = ("box_AP", "box_AP50", "box_AP75", "mask_AP", "mask_AP50", "mask_AP75", "top1", "top5")
+PUBLISHED_METRICS = ("box_AP", "box_AP50", "box_AP75", "mask_AP", "mask_AP50", "mask_AP75", "top1", "top5")
 GAINS = ("top1_delta", "delta_max")  # differences that an abstract claims
 _TASK_NAMES = {"box": "bbox", "mask": "segm"}
 
@@ -74,7 +74,7 @@ class Figure(BaseModel):
     schedule: str
     protocol: str
     differs: str
-    metric: Literal[METRICS + GAINS]
+    metric: Literal[PUBLISHED_METRICS + GAINS]
     value: Annotated[float, BeforeValidator(_percent), Field(ge=0, le=100)]
     origin: Literal[ORIGINS]
     status: Literal["primary", "secondary", "claim"]

@@ -91,7 +91,7 @@ class Summary:
         half_width: half of the 95 % interval from this row's own runs, None for one run.
         pooled_half_width: the same from the sd pooled over the rows of the table, None where there is no pool.
         sd_fine_tuning: between runs of one checkpoint, None where no checkpoint has two runs.
-        sd_pretraining: between checkpoints, without what fine-tuning adds; None where it cannot be told.
+        sd_pretraining: between checkpoints, without what fine-tuning adds; None where nothing tells it.
     """
 
     n: int

@@ -27,13 +27,13 @@ from benchmark.comparison.setting import Setting, same_but_length, setting_of
 from benchmark.core.errors import UserError
 from benchmark.records import RunRecord
 
-METRICS = tuple((task, metric) for task in ("bbox", "segm") for metric in ("AP", "AP50", "AP75"))
+AP_METRICS = tuple((task, metric) for task in ("bbox", "segm") for metric in ("AP", "AP50", "AP75"))
 TASK_NAMES = {"bbox": "box", "segm": "mask"}
 
 
 @dataclass
 class MeasuredRow:
-    """Runs of one setting: finished ones give ``values`` by metric, the others are told in ``troubles``.
+    """Runs of one setting: finished ones give ``values`` by metric, the others are listed in ``troubles``.
 
     ``lrs`` are the learning rates of the runs; ``variant`` says what tells this row from others of its method;
     ``pool`` is the sd that rows of its kind share in the table, by metric, where a test does not object.
@@ -283,7 +283,7 @@ def _table(group: Sequence[RunRecord], published: Sequence[PublishedRow], pretra
     measured = sorted(rows.values(), key=_reading_order)
     _name_variants(measured)
     table = Table(str(first.protocol), str(first.data), shared, fraction, measured, quoted, first.protocol_hash)
-    for task, metric in METRICS:
+    for task, metric in AP_METRICS:
         shared_sds = table.pools(task, metric)
         for row in measured:
             if row.origin == "measured" and (repeats := row.values.get((task, metric))):
@@ -338,8 +338,8 @@ def _tell_apart(tables: Sequence[Table]) -> None:
         for number, table in enumerate(same, start=1):
             if len(same) > 1:
                 hashes = {other.protocol_hash for other in same}
-                told = f"settings {str(table.protocol_hash)[:8]}" if len(hashes) == len(same) else f"data {number}"
-                table.note = told
+                alone = len(hashes) == len(same)
+                table.note = f"settings {str(table.protocol_hash)[:8]}" if alone else f"data {number}"
 
 
 def trouble(record: RunRecord) -> str:

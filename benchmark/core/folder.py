@@ -18,6 +18,7 @@ ROOT = Path(__file__).resolve().parents[2]
 # In a checkout its own results/; installed elsewhere, results/ of the folder where the command runs.
 RESULTS = (ROOT if (ROOT / "pyproject.toml").is_file() else Path.cwd()) / "results"
 IDENTITY_FILE = "run.json"
+METRICS_FILE = "metrics.json"  # the log of training, a line each
 
 
 def run_key(identity: dict[str, Any]) -> str:

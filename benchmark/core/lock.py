@@ -10,7 +10,6 @@ import errno
 import json
 import os
 import platform
-import sys
 import warnings
 from pathlib import Path
 
@@ -18,6 +17,7 @@ from filelock import BaseFileLock, FileLock, SoftFileLock, Timeout
 
 from benchmark.core.errors import UserError
 from benchmark.core.files import write_json
+from benchmark.core.log import say
 
 LOCK_FILE, MARKER_FILE, OWNER_FILE = ".lock", ".lock.marker", ".lock.owner"
 WAIT = 20.0  # seconds to wait for another process: one that was killed, or asked to stop, ends in that time
@@ -51,7 +51,7 @@ def lock_folder(folder: Path, wait: float = WAIT, flag: str = "--output") -> Fol
     except OSError as error:
         if error.errno not in NO_LOCKS:
             raise UserError(_cannot(folder, error, flag)) from None
-        print(f"warning: the file system of {folder} has no locks; a marker file is used instead", file=sys.stderr)
+        say(f"warning: the file system of {folder} has no locks; a marker file is used instead")
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
@@ -69,7 +69,7 @@ def _acquired(lock: BaseFileLock, folder: Path, wait: float, flag: str) -> BaseF
         return lock
     except Timeout:
         if wait > 0:
-            print(f"{folder} is in use by {owner(folder)}; waiting up to {wait:g} s", file=sys.stderr, flush=True)
+            say(f"{folder} is in use by {owner(folder)}; waiting up to {wait:g} s")
     try:
         lock.acquire(timeout=wait, poll_interval=0.1)
         return lock

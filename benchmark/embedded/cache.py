@@ -2,7 +2,6 @@
 
 import json
 import shutil
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,6 +9,7 @@ from filelock import FileLock
 
 from benchmark.core.errors import UserError
 from benchmark.core.files import sha256_of_file, write_json
+from benchmark.core.log import say
 
 MANIFEST = ".manifest.json"  # SHA-256 of every file of a set
 
@@ -35,7 +35,7 @@ def ensure(folder: Path, write: Callable[[Path], None]) -> Path:
                 shutil.rmtree(rest, ignore_errors=True)  # what a killed composer left
             if changed:
                 found = f"{len(changed)} file(s) missing, changed or added, such as {changed[0]}"
-                print(f"{folder} no longer holds what was composed ({found}); composing it again", file=sys.stderr)
+                say(f"{folder} no longer holds what was composed ({found}); composing it again")
             part.mkdir()
             write(part)
             write_json(part / MANIFEST, {name: sha256_of_file(part / name) for name in _files(part)})

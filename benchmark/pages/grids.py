@@ -6,13 +6,13 @@ from collections.abc import Sequence
 from benchmark.comparison.comparisons import Comparison
 from benchmark.comparison.methods import METHOD_NAMES
 from benchmark.comparison.published import PublishedRow
-from benchmark.comparison.rows import METRICS, TASK_NAMES, MeasuredRow, Table, trouble
+from benchmark.comparison.rows import AP_METRICS, TASK_NAMES, MeasuredRow, Table, trouble
 from benchmark.comparison.wording import basis_text, interval_text
 from benchmark.pages.view import Cell, Column, Grid, Row
 from benchmark.records import RunRecord
 
 MAX_RECORDS = 30  # that one figure opens; the JSON and the CSV name all
-FIGURES = METRICS[:3]  # AP, AP50, AP75 of a task
+FIGURES = AP_METRICS[:3]  # AP, AP50, AP75 of a task
 
 
 def slug(text: str) -> str:
@@ -23,7 +23,7 @@ def slug(text: str) -> str:
 def tasks_of(table: Table) -> list[str]:
     """Return the kinds of AP that a table has figures of, boxes before masks."""
     keys = {key for row in [*table.measured, *table.published] for key in row.values}
-    return [task for task in TASK_NAMES if any((task, metric) in keys for _, metric in METRICS)]
+    return [task for task in TASK_NAMES if any((task, metric) in keys for _, metric in AP_METRICS)]
 
 
 def results_grid(table: Table, name: str) -> Grid:

@@ -11,10 +11,11 @@ from typing import Any
 
 from PIL import Image
 
+from benchmark.core.folder import METRICS_FILE
 from benchmark.records import RunRecord
 from benchmark.records.folders import record_id_of
 
-METRICS, PICTURE, PREDICTIONS = "metrics.json", "predictions.png", "predictions.json"
+PICTURE, PREDICTIONS = "predictions.png", "predictions.json"
 MAX_BYTES = 64 << 20  # of one metrics.json
 MAX_POINTS = 300  # of one curve on the page
 PICTURE_WIDTH, PICTURE_HEIGHT = 1000, 1400  # px of a picture on the page
@@ -43,7 +44,7 @@ def find_runs(records: Sequence[RunRecord], folder: Path) -> list[RunFolder]:
 
 def curve(run: RunFolder, key: str) -> tuple[list[float], list[float]]:
     """Return iterations and values of one quantity in a run's metrics.json, thinned to `MAX_POINTS`."""
-    path = run.path / METRICS
+    path = run.path / METRICS_FILE
     if not path.is_file() or path.stat().st_size > MAX_BYTES:
         return [], []
     points = []

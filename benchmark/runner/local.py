@@ -54,7 +54,7 @@ class Asked:
 
     def __init__(self) -> None:
         self.signals: list[int] = []
-        self.told = 0
+        self.passed_on = 0
 
     def __call__(self, number: int, _: object) -> None:
         """Note a signal; the loop acts within ``PAUSE`` seconds."""
@@ -118,11 +118,11 @@ def run_all(
 
 def _pass_on(asked: Asked, going: Sequence[Job]) -> None:
     """Pass the signals that have arrived on to all runs."""
-    for number in range(asked.told, len(asked.signals)):
+    for number in range(asked.passed_on, len(asked.signals)):
         for job in going:
             with contextlib.suppress(ProcessLookupError):
                 job.process.send_signal(signal.SIGTERM if number == 0 else signal.SIGKILL)
-    asked.told = len(asked.signals)
+    asked.passed_on = len(asked.signals)
 
 
 def _leave_out(waiting: list[PlannedRun], ended: Ended, display: Display) -> None:

@@ -60,7 +60,7 @@ class PlannedRun:
         return shlex.join(["torchrun", "--standalone", f"--nproc-per-node={self.resources.processes}", *self.arguments])
 
 
-def plan(suite: Suite, path: Path, output: Path, records: Path) -> list[PlannedRun]:
+def planned_runs(suite: Suite, path: Path, output: Path, records: Path) -> list[PlannedRun]:
     """Return the runs of a suite in the order in which they are started.
 
     Seed by seed of pre-training, then seed by seed of fine-tuning: an interrupted suite then holds whole comparisons,

@@ -13,7 +13,6 @@ import json
 import os
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -26,6 +25,7 @@ from submitit.slurm.slurm import SlurmJob
 
 from benchmark.core.errors import Stopped, UserError
 from benchmark.core.files import write_json
+from benchmark.core.log import say
 from benchmark.core.strict_yaml import shorten
 from benchmark.runner.machine import launched
 from benchmark.runner.planned import PlannedRun
@@ -252,5 +252,5 @@ def cancel(output: Path) -> list[str]:
     if live:
         done = subprocess.run(["scancel", *live], capture_output=True, text=True)
         if done.returncode:
-            print(done.stderr.strip(), file=sys.stderr)
+            say(done.stderr.strip())
     return live

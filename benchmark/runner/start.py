@@ -1,13 +1,13 @@
 """From the options to a suite that runs: plan it, refuse a second runner, run or submit what is left, report."""
 
 import json
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 
 from benchmark.core.errors import RunFailed, UserError
 from benchmark.core.folder import RESULTS, ROOT, check_writable
 from benchmark.core.lock import lock_folder
+from benchmark.core.log import say
 from benchmark.records import RunRecord, scan_records
 from benchmark.runner import local, slurm
 from benchmark.runner.config import SuiteConfig
@@ -15,7 +15,7 @@ from benchmark.runner.cost import Costs
 from benchmark.runner.display import Display
 from benchmark.runner.machine import accelerators, shares
 from benchmark.runner.overview import as_json, counts, left_lines, overview, power_line
-from benchmark.runner.planned import PlannedRun, plan
+from benchmark.runner.planned import PlannedRun, planned_runs
 from benchmark.runner.power import powers
 from benchmark.runner.state import OVER, State, states
 from benchmark.runner.suite import FOLDERS, Suite, missing, read_suite, shipped_suites, suite_path
@@ -38,7 +38,7 @@ def start(config: SuiteConfig) -> int:
     if config.list:
         print("\n".join(f"{path.stem:<24} {read_suite(path).description}" for path in shipped_suites()))
         return 0
-    suite, ready = prepare(config)
+    suite, ready = resolve(config)
     costs, power = Costs(ready.records), powers(ready.runs, ready.records)
     if config.json:
         print(json.dumps(as_json(ready.name, ready.runs, ready.states, costs, power), indent=1, allow_nan=False))
@@ -67,7 +67,7 @@ def start(config: SuiteConfig) -> int:
     return finish(config, ready, problems)
 
 
-def prepare(config: SuiteConfig) -> tuple[Suite, Prepared]:
+def resolve(config: SuiteConfig) -> tuple[Suite, Prepared]:
     """Return the suite and its runs with their states. Raises ``UserError`` for a mistake in it."""
     path = suite_path(config.suite)
     given = {name: _given(getattr(config, name)) for name in FOLDERS} | {"weights": config.weights or None}
@@ -78,10 +78,10 @@ def prepare(config: SuiteConfig) -> tuple[Suite, Prepared]:
         suite = suite.model_copy(update={"resources": limited})
     folder = _portable(config.records or RESULTS / "records")
     output = _portable(config.output or RESULTS / "runs" / path.stem)
-    runs = plan(suite, path, output, folder)
+    runs = planned_runs(suite, path, output, folder)
     records, problems = scan_records(folder)
     for problem in problems[:3]:
-        print(f"warning: {problem}", file=sys.stderr)
+        say(f"warning: {problem}")
     return suite, Prepared(path.stem, runs, states(runs, records), records, output, folder)
 
 

@@ -124,7 +124,7 @@ def _ended_badly(run: Run[Any, Any], error: BaseException, account: Account, des
 
 
 def _first_to_tell(run: Run[Any, Any]) -> bool:
-    """Say whether this process should tell that another one is lost: the main one, unless the lost one has told why."""
+    """Say whether this process should tell that another one is lost: the main one, unless the lost one has said why."""
     deadline = time.monotonic() + LAST_WORDS
     while processes.is_main() and time.monotonic() < deadline and not ending_is_there(run):
         time.sleep(0.1)

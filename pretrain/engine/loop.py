@@ -94,7 +94,7 @@ class TrainingLoop(TrainerBase):
             self.after_train()
 
     def _end_hooks(self) -> None:
-        """Let every hook end, whatever the others do: the error that ended the loop is the one to be told."""
+        """Let every hook end, whatever the others do: the error that ended the loop is the one that is reported."""
         for hook in self._hooks:
             try:
                 hook.after_train()

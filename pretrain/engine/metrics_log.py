@@ -5,9 +5,9 @@ import math
 from pathlib import Path
 
 from benchmark.core.files import write_text, writing
+from benchmark.core.folder import METRICS_FILE
 from pretrain.engine.events import EventFile
 
-METRICS = "metrics.json"
 EVENTS = "tensorboard"
 
 
@@ -23,7 +23,7 @@ class MetricsLog:
     """
 
     def __init__(self, folder: Path, start_iteration: int):
-        self.path = folder / METRICS
+        self.path = folder / METRICS_FILE
         kept = lines_until(self.path, start_iteration)
         write_text(self.path, "".join(line + "\n" for line in kept))
         self.latest: dict[str, float] = json.loads(kept[-1]) if kept else {}

@@ -118,5 +118,5 @@ def forget_ending(run: Run[Any, Any]) -> None:
 
 
 def ending_is_there(run: Run[Any, Any]) -> bool:
-    """Say whether a process of this start has told already how it ended."""
+    """Say whether a process of this start has said already how it ended."""
     return (run.output / OUTCOME).is_file()

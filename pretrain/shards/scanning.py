@@ -32,9 +32,9 @@ LARGEST = 2**32 - 1  # what an array of the index holds; no image is larger
 
 def cache_folder() -> Path:
     """Return the folder of indices made here: ``$SSL_CACHE``, otherwise one in the platform's cache folder."""
-    told = os.environ.get(VARIABLE)
-    if told:
-        return Path(told).expanduser().absolute()
+    given = os.environ.get(VARIABLE)
+    if given:
+        return Path(given).expanduser().absolute()
     return Path(platformdirs.user_cache_dir("ssl-detection-benchmark", appauthor=False)) / "shards"
 
 

@@ -10,6 +10,7 @@ import torch
 
 from benchmark.core.errors import UserError
 from benchmark.core.files import sha256_of_file, write_text
+from benchmark.core.folder import METRICS_FILE
 from benchmark.core.options import to_dict, to_yaml
 from pretrain.diagnostics.recording import RecordDiagnostics
 from pretrain.engine.account import Account
@@ -17,7 +18,7 @@ from pretrain.engine.archive import Damaged
 from pretrain.engine.checkpoint import LAST, check_content, check_optimiser, continue_from, load_checkpoint
 from pretrain.engine.hooks import Agreement, Checkpoints, Metrics, ProgressBar
 from pretrain.engine.life import Outcome, Run
-from pretrain.engine.metrics_log import METRICS, lines_until
+from pretrain.engine.metrics_log import lines_until
 from pretrain.engine.processes import is_main, say, world_size
 from pretrain.engine.tensor_hash import tensors_sha256
 from pretrain.images.collection import Images
@@ -127,7 +128,7 @@ def announce(run: PretrainRun, trainer: PretrainTrainer, start: int) -> None:
 
 def last_values(output: Path) -> dict[str, float | None]:
     """Return the last line of metrics.json without its position, nothing when there is none."""
-    lines = lines_until(output / METRICS, sys.maxsize)
+    lines = lines_until(output / METRICS_FILE, sys.maxsize)
     values = json.loads(lines[-1]) if lines else {}
     return {key: value for key, value in values.items() if key not in ("iteration", "epoch")}
 

@@ -31,7 +31,7 @@ class Provenance:
         epochs_from: who says so, as for the method.
         seed: of pre-training.
         dtype: precision of the file's tensors, ``float16`` say; several are joined by commas.
-        evidence: what told layout, method and epochs, for people.
+        evidence: what showed layout, method and epochs, for people.
         zoo: name of its entry in the catalogue of published checkpoints, found by name or by hash.
     """
 

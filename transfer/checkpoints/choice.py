@@ -7,7 +7,7 @@ import torch
 from benchmark.core.errors import UserError, nearest
 from transfer.checkpoints.contents import Contents
 from transfer.checkpoints.detectron2_form import source_of_file
-from transfer.checkpoints.finding import Candidate, Match, branch_of, find_candidates, identify, normalised
+from transfer.checkpoints.finding import Candidate, Match, branch_of, find_candidates, identify, unwrapped_name
 from transfer.checkpoints.layouts import BY_NAME
 from transfer.checkpoints.likeness import looks_like
 
@@ -95,7 +95,7 @@ def _all_equal(candidates: list[Candidate]) -> bool:
 
 def likeness(contents: Contents, match: Match | None = None) -> str:
     """Say what a file's tensors look like, or those under one backbone's address."""
-    shapes = {normalised(names): tuple(tensor.shape) for names, tensor in contents.tensors}
+    shapes = {unwrapped_name(names): tuple(tensor.shape) for names, tensor in contents.tensors}
     if match is None:
         return looks_like(shapes)
     own = {name: shape for name, shape in shapes.items() if name.startswith(match.candidate.address)}

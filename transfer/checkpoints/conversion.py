@@ -14,7 +14,7 @@ from transfer.checkpoints.choice import AT, choose, likeness
 from transfer.checkpoints.contents import Contents
 from transfer.checkpoints.convention import RGB
 from transfer.checkpoints.detectron2_form import source_of_file
-from transfer.checkpoints.evidence import evidence, told_architecture, told_convention
+from transfer.checkpoints.evidence import evidence, stated_architecture, stated_convention
 from transfer.checkpoints.finding import Candidate, Match
 from transfer.checkpoints.likeness import lookalike
 from transfer.checkpoints.reading import read_file
@@ -86,7 +86,7 @@ def read_backbone(
 
 def check_architecture(contents: Contents, path: Path) -> None:
     """Raise ``UserError`` if the file itself names a network that only looks like a ResNet."""
-    named = told_architecture(contents)
+    named = stated_architecture(contents)
     does = lookalike(named) if named else None
     if does:
         raise UserError(
@@ -114,14 +114,14 @@ def provenance(contents: Contents, match: Match, path: Path) -> dict[str, Any]:
     if before is not None:
         known = provenance_of_source(before)
         known |= {"branch": match.branch, "sha256": known["sha256"] or sha256}
-        return known | {"arch": match.candidate.examined.arch, "convention": told_convention(contents, match)}
+        return known | {"arch": match.candidate.examined.arch, "convention": stated_convention(contents, match)}
     return {
         "sha256": sha256,
         "layout": match.layout.name if match.layout else AT + match.candidate.address,
         "branch": match.branch,
         "arch": match.candidate.examined.arch,
         "dtype": precisions([match.candidate]),
-        "convention": told_convention(contents, match),
+        "convention": stated_convention(contents, match),
         **evidence(contents, match),
         **published,
     }

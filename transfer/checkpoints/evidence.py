@@ -63,18 +63,18 @@ def _epoch(layout: Layout, account: Any, facts: set[str]) -> tuple[int | None, s
     return epoch + ahead, f"epochs by `{where}`" + (f" + {ahead}" if ahead else "")
 
 
-def told_architecture(contents: Contents) -> str | None:
+def stated_architecture(contents: Contents) -> str | None:
     """Return the architecture that the file says it holds (``arch``, or the options of its training), if it does."""
     names = (_text(lookup(contents.content, where)) for where in ("arch", "args.model", "args.arch", "opt.arch"))
     return next((name for name in names if name), None)
 
 
-def told_convention(contents: Contents, match: Match) -> InputConvention | None:
+def stated_convention(contents: Contents, match: Match) -> InputConvention | None:
     """Return how the backbone takes its images, as far as the file tells; None for a detector that says nothing.
 
     Caffe2's names mean MSRA's kind, SimCLRv2's own names images from 0 to 1, all others torchvision's kind. Under
-    Detectron2's names it is told, in this order, by what an earlier conversion or one of our detectors says, by the
-    ``pixel_std`` that some detectors carry, by the author (Detectron2's zoo is MSRA's), and by names without a
+    Detectron2's names it follows, in this order, from what an earlier conversion or one of our detectors says, from the
+    ``pixel_std`` that some detectors carry, from the author (Detectron2's zoo is MSRA's), and from names without a
     detector's prefix: those are the files of converters, which take torchvision's kind of input.
     """
     naming = match.candidate.naming.name
@@ -84,7 +84,7 @@ def told_convention(contents: Contents, match: Match) -> InputConvention | None:
 
 
 def convention_of_detector(contents: Contents) -> InputConvention | None:
-    """Return how what stands under Detectron2's names takes its images; see ``told_convention``."""
+    """Return how what stands under Detectron2's names takes its images; see ``stated_convention``."""
     content = contents.content
     said = source_of_file(content)
     if said is not None:

@@ -72,7 +72,7 @@ class Match:
     branch: str | None
 
 
-def normalised(path: tuple[str, ...]) -> str:
+def unwrapped_name(path: tuple[str, ...]) -> str:
     """Return the dotted name of a path of keys without wrappers anywhere and containers in front; may be empty."""
     parts = [part for key in path for part in key.split(".") if part not in WRAPPERS]
     while len(parts) > 1 and parts[0] in CONTAINERS:
@@ -87,7 +87,7 @@ def find_candidates(contents: Contents) -> list[Candidate]:
     found: dict[tuple[str, str, str], Candidate] = {}
     names: dict[tuple[str, str, str] | None, list[str]] = {None: []}  # of each address; None: of no ResNet's tensors
     for path, tensor in contents.tensors:
-        name = normalised(path)
+        name = unwrapped_name(path)
         for naming in NAMINGS:
             split = naming.split(name)
             if split:
@@ -148,7 +148,7 @@ def facts_of(contents: Contents) -> set[str]:
     """
     keys = contents.content.keys() if isinstance(contents.content, Mapping) else ()
     facts = {f"key:{key}" for key in keys if isinstance(key, str)} | {f"metadata:{key}" for key in contents.metadata}
-    roots = {normalised(path).split(".")[0] for path, _ in contents.tensors}
+    roots = {unwrapped_name(path).split(".")[0] for path, _ in contents.tensors}
     return facts | {f"root:{root}" for root in roots} | {"roots:" + ",".join(sorted(roots))}
 
 

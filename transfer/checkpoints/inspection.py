@@ -39,10 +39,10 @@ def inspect_file(path: str | Path, *, branch: str, layout: str | None, trust: bo
         rows.append(("conversion", f"refused: {error}"))
         match = found[0]
     known = provenance(contents, match, path)
-    told = {"method": known.get("method"), "epoch": known.get("epoch"), "total epochs": known.get("total_epochs")}
+    shown = {"method": known.get("method"), "epoch": known.get("epoch"), "total epochs": known.get("total_epochs")}
     if known.get("zoo"):
         rows.append(("in the zoo", f"{known['zoo']}, by its hash"))
-    rows += [(key, "unknown" if value is None else str(value)) for key, value in told.items()]
+    rows += [(key, "unknown" if value is None else str(value)) for key, value in shown.items()]
     return _table(rows)
 
 

@@ -12,8 +12,9 @@ from typing import Any
 
 from benchmark.catalogue.cache import cache_folder, hashes_of
 from benchmark.catalogue.entries import Entry
-from benchmark.catalogue.obtain import Obtained, identify, licence_text, names_a_published_file, obtain, on_stderr
+from benchmark.catalogue.obtain import Obtained, identify, licence_text, names_a_published_file, obtain
 from benchmark.core.errors import UserError
+from benchmark.core.log import say
 from transfer.checkpoints.backbone import USER, ZOO, Backbone, Provenance
 
 STATED_METHOD = re.compile(r"[a-z0-9][a-z0-9_.+-]{0,59}")
@@ -36,7 +37,7 @@ def hash_and_account(path: Path) -> tuple[str, dict[str, Any]]:
     hashes = hashes_of(path)
     entry = identify(path, hashes)
     if entry is not None and not path.absolute().is_relative_to(cache_folder()):
-        on_stderr(f"{path} is {entry.name} of the zoo, by its hash; {licence_text(entry.licence, entry.source)}")
+        say(f"{path} is {entry.name} of the zoo, by its hash; {licence_text(entry.licence, entry.source)}")
     return hashes.sha256, account_of(entry)
 
 

@@ -130,7 +130,7 @@ def _msra(path: Path) -> Backbone:
 def resolve_detector(path: str, *, trust: bool = False) -> Detector:
     """Read a whole detector for evaluation: one of ours (``model_final.pth``), or any in Detectron2's format.
 
-    How it wants its images is told as for initial weights (``evidence.convention_of_detector``); a detector that says
+    How it wants its images is found as for initial weights (``evidence.convention_of_detector``); a detector that says
     nothing is taken to want RGB (``KEY VALUE`` overrides change that).
 
     Raises:
@@ -142,10 +142,10 @@ def resolve_detector(path: str, *, trust: bool = False) -> Detector:
     content = contents.content
     if not isinstance(content, Mapping) or not isinstance(content.get("model"), Mapping):
         raise UserError(f"{path} is no detector: it has no 'model'; give the model_final.pth of a fine-tuning run.")
-    told = content.get("detector")
-    told = told if isinstance(told, Mapping) else {}
-    family = str(told.get("family", "checkpoint"))
-    about = {key: told.get(key) for key in ("method", "epoch", "total_epochs", "branch", "layout")}
+    stated = content.get("detector")
+    stated = stated if isinstance(stated, Mapping) else {}
+    family = str(stated.get("family", "checkpoint"))
+    about = {key: stated.get(key) for key in ("method", "epoch", "total_epochs", "branch", "layout")}
     convention = convention_of_detector(contents) or RGB
     return Detector(
         checkpoint=dict(content), family=family, convention=convention, sha256=sha256_of_file(path), **about

@@ -182,10 +182,11 @@ def check_detector(model: nn.Module, checkpoint: dict[str, Any], path: str) -> d
         "unexpected": [n for n in given if n not in held and not _RECOMPUTED.search(n)],
         "of another shape": [n for n in given if n in held and given[n].shape != held[n].shape],
     }
-    told = [f"{len(names)} {fault} ({', '.join(names[:3])})" for fault, names in faults.items() if names]
-    if told:
+    problems = [f"{len(names)} {fault} ({', '.join(names[:3])})" for fault, names in faults.items() if names]
+    if problems:
         raise UserError(
-            f"{path} is no detector of this protocol and data: {'; '.join(told)}; give the --protocol that trained it."
+            f"{path} is no detector of this protocol and data: {'; '.join(problems)}; give the --protocol that trained "
+            "it."
         )
     return {name: value for name, value in given.items() if name in held}
 

@@ -30,7 +30,7 @@ def save_detector(run: DetectionRun, model: nn.Module, path: Path) -> None:
 
 
 def usable_detector(path: Path) -> bool:
-    """Say whether a saved detector is there and whole; one that is damaged is told of, and will be made again."""
+    """Say whether a saved detector is there and whole; one that is damaged is warned of, and will be made again."""
     if not path.is_file():
         return False
     try:

@@ -59,12 +59,12 @@ def prepare(kind: str, config: DetectionConfig, device: torch.device) -> Detecti
 
 
 def find_data(kind: str, config: DetectionConfig, weights: Backbone | Detector) -> DetectionData:
-    """Read and check the data; with --eval-only the test split alone, with the classes that the detector tells."""
+    """Read and check the data; with --eval-only the test split alone, with the classes that the detector states."""
     if isinstance(weights, Backbone):
         return open_data(kind, config.data, fraction=config.fraction, seed=config.seed)
     classes = weights.checkpoint.get("class_names")
-    told = isinstance(classes, list) and all(isinstance(name, str) for name in classes)
-    return open_data(kind, config.data, test_only=True, classes=classes if told else ())
+    usable = isinstance(classes, list) and all(isinstance(name, str) for name in classes)
+    return open_data(kind, config.data, test_only=True, classes=classes if usable else ())
 
 
 def find_weights(config: DetectionConfig) -> Backbone | Detector:

@@ -67,7 +67,7 @@ def exported(name: str) -> dict[str, Any]:
 
 
 def _resolved(name: str, convention: InputConvention) -> Protocol:
-    # Two processes: the norms over the whole batch can then be told from plain batch norm.
+    # Two processes: the norms over the whole batch then differ from plain batch norm.
     return resolve_protocol(name, family="checkpoint", convention=convention, world_size=2)
 
 

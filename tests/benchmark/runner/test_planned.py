@@ -12,7 +12,7 @@ from benchmark.catalogue.lookup import series
 from benchmark.core.errors import UserError
 from benchmark.core.folder import ROOT
 from benchmark.core.options import parse
-from benchmark.runner.planned import flags, plan
+from benchmark.runner.planned import flags, planned_runs
 from benchmark.runner.step_time import H200_FP32, IMAGENET, KERNEL_SSL, LINKS, step_time
 from benchmark.runner.suite import SUITES, missing, read_suite, suite_path
 from pretrain.training.command_line import resolve
@@ -25,7 +25,7 @@ NAMES = sorted(path.stem for path in SUITES.glob("*.yaml"))
 
 def planned(name, tmp_path, **given):
     path = suite_path(name)
-    return plan(read_suite(path, GIVEN | given), path, tmp_path, tmp_path / "records")
+    return planned_runs(read_suite(path, GIVEN | given), path, tmp_path, tmp_path / "records")
 
 
 def word_after(run, flag):
@@ -87,11 +87,11 @@ def test_the_epochs_suite_compares_two_lengths_of_one_recipe_each(tmp_path):
 def test_equal_content_gives_equal_folders_and_other_options_other_ones(tmp_path):
     path = tmp_path / "suite.yaml"
     path.write_text("transfer: [{weights: [random], options: {protocol: embedded, workers: 1}}]\n")
-    (first,) = plan(read_suite(path), path, tmp_path, tmp_path)
+    (first,) = planned_runs(read_suite(path), path, tmp_path, tmp_path)
     path.write_text("transfer: [{weights: [random], options: {protocol: embedded, workers: 3, device: cpu}}]\n")
-    (second,) = plan(read_suite(path), path, tmp_path, tmp_path)
+    (second,) = planned_runs(read_suite(path), path, tmp_path, tmp_path)
     path.write_text("transfer: [{weights: [random], options: {protocol: embedded, lr: 0.01}}]\n")
-    (third,) = plan(read_suite(path), path, tmp_path, tmp_path)
+    (third,) = planned_runs(read_suite(path), path, tmp_path, tmp_path)
     assert first.output == second.output != third.output
     assert first.group == third.group
 
@@ -99,7 +99,7 @@ def test_equal_content_gives_equal_folders_and_other_options_other_ones(tmp_path
 def test_seeds_of_pretraining_multiply_those_of_fine_tuning(tmp_path):
     path = tmp_path / "suite.yaml"
     path.write_text("pretrain: {a: {epochs: 1, seeds: [0, 7]}}\ntransfer: [{weights: [random, a], seeds: [0, 1]}]\n")
-    runs = plan(read_suite(path), path, tmp_path, tmp_path)
+    runs = planned_runs(read_suite(path), path, tmp_path, tmp_path)
     assert [r.name[:-9] for r in runs] == [
         "pretrain-a-seed0",
         *("coco-random-seed0", "coco-a-pre0-seed0", "coco-random-seed1", "coco-a-pre0-seed1"),
@@ -118,7 +118,7 @@ def test_a_probe_comes_directly_after_its_pretraining_so_that_every_prefix_is_a_
         "pretrain: {a: {epochs: 1, seeds: [0, 7]}, b: {epochs: 2, seeds: [0, 7]}}\n"
         "transfer: [{script: coco, weights: [b, a]}, {script: classify, weights: [random, a, b]}]\n"
     )
-    assert [r.name[:-9] for r in plan(read_suite(path), path, tmp_path, tmp_path)] == [
+    assert [r.name[:-9] for r in planned_runs(read_suite(path), path, tmp_path, tmp_path)] == [
         "classify-random-seed0",
         *("pretrain-a-seed0", "classify-a-pre0-seed0", "pretrain-b-seed0", "classify-b-pre0-seed0"),
         *("coco-a-pre0-seed0", "coco-b-pre0-seed0"),
@@ -132,7 +132,7 @@ def test_what_the_command_gives_takes_the_place_of_names(tmp_path):
     assert missing(read_suite(path)) == ["coco", "weights"]
     suite = read_suite(path, {"coco": "/data/coco", "weights": ("zoo:moco_v2_200ep", "detectron2-random")})
     assert missing(suite) == []
-    runs = plan(suite, path, tmp_path, tmp_path)
+    runs = planned_runs(suite, path, tmp_path, tmp_path)
     assert {word_after(r, "--weights") for r in runs} == {"random", "zoo:moco_v2_200ep", "detectron2-random"}
     assert {word_after(r, "--data") for r in runs} == {"/data/coco"}
     with pytest.raises(UserError, match="needs --coco, --weights"):
