@@ -197,6 +197,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--only", default="", help="only files whose path holds this")
     parser.add_argument("--sample", type=int, default=40, help="mutants in all; 0: every one")
     parser.add_argument("--seed", type=int, default=0, help="of the sample")
+    parser.add_argument("--part", default="1/1", help="which of how many parts of the sample, such as 2/3")
     parser.add_argument("--jobs", type=int, default=2, help="mutants at a time")
     options = parser.parse_args(argv)
     areas = options.area.split(",")
@@ -204,6 +205,8 @@ def main(argv: list[str] | None = None) -> int:
         parser.error(f"unknown area {', '.join(sorted(unknown))}; there are {', '.join(AREAS)}")
     candidates = [m for area in areas for m in all_mutants(area) if options.only in m.path]
     chosen = _sample(candidates, areas, options.sample, options.seed)
+    part, parts = map(int, options.part.split("/"))
+    chosen = chosen[part - 1 :: parts]
     equivalent = [m for m in chosen if known_equivalent(m)]
     chosen = [m for m in chosen if not known_equivalent(m)]
     print(f"{len(candidates)} places to change; {len(chosen)} mutants, {len(equivalent)} more known to be equivalent")

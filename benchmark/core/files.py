@@ -74,6 +74,16 @@ class _Target:
 
 
 @contextlib.contextmanager
+def _closed_quietly(file: IO[bytes]) -> Iterator[IO[bytes]]:
+    """Close a file at the end of the block; what it could not write has been said by then, and is not said again."""
+    try:
+        yield file
+    finally:
+        with contextlib.suppress(OSError):
+            file.close()
+
+
+@contextlib.contextmanager
 def atomic_writer(
     path: str | Path, previous: str | Path | None = None, make_folder: bool = True
 ) -> Iterator[IO[bytes]]:
@@ -95,7 +105,7 @@ def atomic_writer(
             path.parent.mkdir(parents=True, exist_ok=True)
         handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
     try:
-        with os.fdopen(handle, "wb") as file:
+        with _closed_quietly(os.fdopen(handle, "wb")) as file:
             target = _Target(file)
             try:
                 yield target  # type: ignore[misc]

@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 
 from benchmark.core.errors import UserError
 from benchmark.core.files import write_text, write_with
+from benchmark.pages import markdown
 
 # Okabe & Ito: told apart by colour-blind readers too.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
@@ -34,8 +35,7 @@ def write_csv(path: Path, rows: Sequence[dict[str, Any]]) -> None:
 
 def markdown_table(rows: Sequence[dict[str, Any]]) -> str:
     """Return rows with equal keys as a Markdown table; floats with four digits."""
-    lines = [list(rows[0]), ["---"] * len(rows[0]), *[[_short(value) for value in row.values()] for row in rows]]
-    return "".join("| " + " | ".join(line) + " |\n" for line in lines)
+    return markdown.markdown_table(list(rows[0]), [[_short(value) for value in row.values()] for row in rows]) + "\n"
 
 
 def _short(value: Any) -> str:

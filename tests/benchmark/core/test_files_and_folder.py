@@ -41,6 +41,24 @@ def test_sigkill_while_writing_leaves_a_whole_file(tmp_path):
     assert [item.name for item in tmp_path.iterdir()] == ["file.bin"]
 
 
+REFUSED = """
+import resource, sys
+from benchmark.core.errors import run_command
+from benchmark.core.files import write_text
+resource.setrlimit(resource.RLIMIT_FSIZE, (10, 10))
+sys.exit(run_command(lambda argv: write_text(sys.argv[1], "x" * int(sys.argv[2]))))
+"""
+
+
+@pytest.mark.parametrize("size", [11, 1_000_000])  # met when the file is closed, and while it is written
+def test_a_file_that_the_system_refuses_is_one_sentence_and_leaves_nothing(tmp_path, size):
+    words = [sys.executable, "-c", REFUSED, str(tmp_path / "a"), str(size)]
+    done = subprocess.run(words, capture_output=True, text=True)
+    assert (done.returncode, len(done.stderr.splitlines())) == (1, 1), done.stderr
+    assert "a cannot be written (File too large); raise the limit on the size of files (ulimit -f)" in done.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_an_error_while_writing_keeps_the_old_file_and_leaves_nothing(tmp_path):
     path = tmp_path / "a"
     write_bytes(path, b"old")
