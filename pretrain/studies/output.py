@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 
 from benchmark.core.errors import UserError
 from benchmark.core.files import write_text, write_with
+from benchmark.core.folder import check_writable
 from benchmark.pages import markdown
 
 # Okabe & Ito: told apart by colour-blind readers too.
@@ -18,6 +19,7 @@ COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#0
 
 def check_output(folder: Path) -> None:
     """Create the folder. Raises ``UserError`` when it cannot be written, before anything is computed."""
+    check_writable(folder, "--output")
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:

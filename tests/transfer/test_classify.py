@@ -97,6 +97,7 @@ def test_a_run_that_fails_leaves_a_record_that_says_why(folder, tmp_path):
     [
         (["--weights", "absent.pth"], "there is no file absent.pth"),
         (["--data", "absent"], "there is no folder"),
+        (["--weights", "random", "--features", "/proc/there"], "/proc/there cannot be written"),
         (["--optimizer", "adam"], "--optimizer has no value 'adam'"),
         (["--neighbours", "20,20"], "--neighbours takes one number"),
         (["--temperature", "0"], "--temperature is 0; it must be"),

@@ -109,6 +109,7 @@ def test_a_foreign_checkpoint_and_the_untrained_encoder(folder):
         (["absent.pth"], r"absent\.pth"),
         (["random", "--data", "absent"], "no folder absent"),
         (["random", "--output", "."], "is a folder"),
+        (["random", "--output", "/proc/there/found.json"], "cannot be written"),
     ],
 )
 def test_mistakes_are_one_sentence(words, message):

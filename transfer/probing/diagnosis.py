@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from benchmark.core.files import sha256_of, write_json
-from benchmark.core.folder import RESULTS
+from benchmark.core.folder import RESULTS, check_writable
 from benchmark.core.options import to_dict
 from benchmark.embedded.composer import ensure_pretraining_images
 from pretrain.diagnostics.measures import measure
@@ -25,6 +25,7 @@ from transfer.probing.encoder import check_for_classification, make_encoder
 
 OURS = ("pretrain", "pretrain-backbone")  # layouts of pretrain/run.py's files
 HEADS = {"online": "projector", "momentum": "momentum_projector"}  # names in a checkpoint of ours
+FOLDER = RESULTS / "diagnostics"
 FORMAT = 1  # of the JSON file
 
 
@@ -33,6 +34,7 @@ def diagnose(config: DiagnoseConfig, word: str, output: Path | None) -> dict[str
 
     Raises ``UserError`` for what cannot be read, ``RunFailed`` where no image can be.
     """
+    check_writable(output.parent if output else FOLDER, "--output")
     weights = resolve_weights(
         word, branch=config.branch, arch=config.arch, seed=config.seed, layout=config.layout, trust=config.trust
     )
@@ -48,7 +50,7 @@ def diagnose(config: DiagnoseConfig, word: str, output: Path | None) -> dict[str
     images |= {"augmentation": AUGMENTATION, "classes": None if sample.labels is None else len(set(sample.labels))}
     content = {"format": FORMAT, "weights": about, "images": images, "seed": config.seed, "layers": layers}
     key = sha256_of([about, images, to_dict(config)["bootstrap"], config.seed])[:10]
-    path = output or RESULTS / "diagnostics" / f"{weights.name(word)}-{key}.json".replace("/", "_")
+    path = output or FOLDER / f"{weights.name(word)}-{key}.json".replace("/", "_")
     write_json(path, content)
     print(table(content))
     print(f"written to {path}")

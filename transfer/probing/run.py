@@ -8,7 +8,7 @@ import torch
 
 from benchmark.core.errors import UserError
 from benchmark.core.files import sha256_of
-from benchmark.core.folder import RESULTS, run_key
+from benchmark.core.folder import RESULTS, check_writable, run_key
 from benchmark.core.options import to_dict, to_yaml
 from benchmark.embedded.composer import ensure_classification
 from benchmark.records import RECORDS
@@ -58,6 +58,7 @@ def prepare(config: ClassifyConfig, device: torch.device) -> ProbeRun:
         epoch=config.epochs_stated,
     )
     check_for_classification(weights, config.weights)
+    check_writable(features_folder(config), "--features")
     if config.data is None:
         root, data = ensure_classification(), "embedded"
     else:
@@ -86,6 +87,11 @@ def prepare(config: ClassifyConfig, device: torch.device) -> ProbeRun:
     return Run(
         f"classification-{key}", "classification", config, subject, identity, output, records, device, True, advice
     )
+
+
+def features_folder(config: ClassifyConfig) -> Path:
+    """Return the folder in which features are kept for further probes."""
+    return Path(config.features or RESULTS / "features")
 
 
 def _size(arch: str, images: int) -> str:

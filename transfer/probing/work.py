@@ -6,7 +6,6 @@ from typing import Any
 
 from benchmark.core.errors import UserError
 from benchmark.core.files import sha256_of, write_json, write_text
-from benchmark.core.folder import RESULTS
 from benchmark.core.options import to_yaml
 from pretrain.engine.account import Account
 from pretrain.engine.life import Outcome
@@ -16,7 +15,7 @@ from transfer.checkpoints.sources import record_of
 from transfer.probing.encoder import make_encoder
 from transfer.probing.features import Features, extract, read_features, write_features
 from transfer.probing.measure import measure
-from transfer.probing.run import WIDTH, ProbeRun, notes
+from transfer.probing.run import WIDTH, ProbeRun, features_folder, notes
 from transfer.probing.scores import accuracies, by_class, ranks
 from transfer.probing.semi_supervised import (
     ClassifierTrainer,
@@ -63,8 +62,7 @@ def probe(run: ProbeRun, account: Account) -> Metrics:
 def kept_features(run: ProbeRun, images: LabelledImages) -> Features:
     """Return the features of one split, from the file of an earlier run with the same encoder and images if any."""
     config = run.config
-    folder = Path(config.features or RESULTS / "features")
-    path = folder / f"{run.subject.features_key}-{images.name}.safetensors"
+    path = features_folder(config) / f"{run.subject.features_key}-{images.name}.safetensors"
     found = read_features(path)
     if found is None:
         found = extract(

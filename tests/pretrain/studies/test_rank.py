@@ -138,5 +138,5 @@ def test_mistakes(arguments, sentence):
 
 def test_a_file_in_the_way_of_the_output(tmp_path):
     (tmp_path / "taken").write_text("")
-    with pytest.raises(UserError, match="cannot be written"):
+    with pytest.raises(UserError, match="is a file, not a folder; choose another --output"):
         main([f"--output={tmp_path / 'taken'}"])
