@@ -120,9 +120,9 @@ def test_the_defaults_are_detectron2_s():
             else:
                 yield f"{prefix}{key}", value
 
-    from benchmark.audit.settings import normalised
+    from benchmark.audit.settings import in_one_form
 
-    assert detectron2_defaults() == {key: normalised(value) for key, value in leaves(get_cfg())}
+    assert detectron2_defaults() == {key: in_one_form(value) for key, value in leaves(get_cfg())}
 
 
 @pytest.mark.parametrize("name", list(shipped_protocols()))

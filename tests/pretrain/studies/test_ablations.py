@@ -7,7 +7,7 @@ import pytest
 
 from benchmark.core.errors import run_command
 from benchmark.core.folder import RESULTS
-from benchmark.runner.planned import plan as planned
+from benchmark.runner.planned import planned_runs as planned
 from benchmark.runner.suite import read_suite
 from pretrain.studies.ablations import main
 from pretrain.training.command_line import resolve

@@ -9,7 +9,7 @@ from scipy import stats
 
 from benchmark.core.errors import run_command
 from benchmark.core.folder import RESULTS
-from benchmark.runner.planned import plan as planned
+from benchmark.runner.planned import planned_runs as planned
 from benchmark.runner.suite import read_suite
 from pretrain.studies.miniature import main
 from pretrain.studies.miniature_plan import candidates, read_plan, runs_suite, setting_name, suite_text

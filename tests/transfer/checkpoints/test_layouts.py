@@ -1,6 +1,7 @@
 """Tests of transfer/checkpoints/layouts.py, finding.py and namings.py: names, addresses, and telling layouts apart."""
 
 import itertools
+import re
 
 import pytest
 import torch
@@ -10,7 +11,7 @@ from tests.transfer.checkpoints.layout_files import FILES, detectron2, light, nu
 from tests.transfer.checkpoints.project_files import PROJECTS
 from transfer.checkpoints.contents import Contents
 from transfer.checkpoints.detectron2_form import detectron2_name
-from transfer.checkpoints.finding import find_candidates, normalised
+from transfer.checkpoints.finding import find_candidates, unwrapped_name
 from transfer.checkpoints.layouts import BY_NAME
 from transfer.checkpoints.likeness import looks_like
 from transfer.checkpoints.namings import NAMINGS
@@ -54,11 +55,11 @@ WRAPPERS = ("", *(".".join(w) for n in (1, 2, 3) for w in itertools.product(("mo
 def test_wrappers_in_any_order_and_depth(wrapper):
     dotted = wrapper + "." if wrapper else ""
     name = f"{dotted}encoder_q.{dotted}layer1.{dotted}0.conv1.weight"
-    assert normalised(("state_dict", name)) == "encoder_q.layer1.0.conv1.weight"
+    assert unwrapped_name(("state_dict", name)) == "encoder_q.layer1.0.conv1.weight"
 
 
 def test_a_tensor_called_like_a_container_keeps_its_name():
-    assert normalised(("state_dict", "model")) == "model"
+    assert unwrapped_name(("state_dict", "model")) == "model"
 
 
 def test_every_layout_of_the_table_has_a_file_in_these_tests():
@@ -111,3 +112,44 @@ def test_likeness_of_odd_files():
     assert looks_like({"fc.weight": (3, 4)}).startswith("no ResNet")
     deep = {name: shape for name, shape in expected_shapes().items() if name != "conv1.weight"}
     assert "3x3 stem" in looks_like(deep | {"conv1.0.weight": (32, 3, 3, 3)})
+
+
+def _renamed(shapes, naming):
+    """Return the shapes of a torchvision ResNet under names that count its stages from 2 (``res2``) or 4 (``4``)."""
+    begin = {"res": 2, "": 4}[naming]
+    found = {re.sub(r"layer(\d)", lambda n: f"{naming}{int(n[1]) + begin - 1}", name): s for name, s in shapes.items()}
+    assert len(found) == len(shapes)
+    return found
+
+
+@pytest.mark.parametrize("naming", ["res", ""])
+@pytest.mark.parametrize("arch", ["resnet18", "resnet50", "resnet101"])
+def test_likeness_in_other_names(arch, naming):
+    with torch.device("meta"):
+        shapes = _shapes(getattr(torchvision.models, arch)())
+    assert looks_like(_renamed(shapes, naming)) == f"ResNet-{arch.removeprefix('resnet')}"
+    (first, second), last = (4, 5) if naming == "" else ("res2", "res3"), 7 if naming == "" else "res5"
+    for absent, stage in ((first, 1), (second, 2), (last, 4)):
+        partial = {n: s for n, s in _renamed(shapes, naming).items() if not n.startswith(f"{absent}.")}
+        kind = "18 or 34" if arch == "resnet18" else "50"
+        assert looks_like(partial) == f"a ResNet-{kind} without layer{stage}"
+
+
+@pytest.mark.parametrize(
+    ("inside", "outside", "said"),
+    [
+        (64, 32, "a grouped ResNet-50 (ResNeXt)"),
+        (65, 65, "a wide or grouped ResNet-50 (first block 65 channels wide)"),
+        (64, 64, "ResNet-50"),
+    ],
+)
+def test_likeness_by_the_width_of_the_first_block(inside, outside, said):
+    assert looks_like(expected_shapes() | {"layer1.0.conv2.weight": (inside, outside, 3, 3)}) == said
+    shallow = expected_shapes("resnet18") | {"layer1.0.conv2.weight": (inside, outside, 3, 3)}
+    assert looks_like(shallow) == "ResNet-18"
+
+
+def test_likeness_of_other_depths():
+    more = {"layer4.3.conv1.weight": (512, 2048, 1, 1)}
+    assert looks_like(expected_shapes() | more) == "a ResNet with (3, 4, 6, 4) blocks"
+    assert looks_like({"layer2.0.conv1.weight": (1, 1, 3, 3)}) == "a ResNet-18 or 34 without layer1, layer3, layer4"
