@@ -169,7 +169,7 @@ def suite(tmp_path, monkeypatch):
     path.write_text("transfer: [{weights: [random]}]\n")
 
     def words(runs):
-        monkeypatch.setattr(start, "plan", lambda *_: runs)
+        monkeypatch.setattr(start, "planned_runs", lambda *_: runs)
         return ["--suite", str(path), "--output", str(tmp_path / "o"), "--records", str(tmp_path / "records")]
 
     return words
