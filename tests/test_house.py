@@ -16,7 +16,8 @@ HEAVY = {"torch", "torchvision", "detectron2", "fvcore"}
 LATE = {
     "benchmark/check.py", "benchmark/report.py", "benchmark/run.py", "benchmark/records/__init__.py",
     "pretrain/pack.py", "pretrain/run.py",
-    "pretrain/studies/estimator.py", "pretrain/studies/rank.py", "pretrain/studies/scaling.py",
+    "pretrain/studies/ablations.py", "pretrain/studies/estimator.py", "pretrain/studies/miniature.py",
+    "pretrain/studies/over_training.py", "pretrain/studies/rank.py", "pretrain/studies/scaling.py",
     "transfer/classify.py", "transfer/convert.py", "transfer/detection/launch.py", "transfer/diagnose.py",
 }  # fmt: skip
 

@@ -122,3 +122,51 @@ class ScalingConfig:
         """The assumed links."""
         latency = 1e-6 * self.latency
         return Links(1e9 * self.nvlink, 1e9 * self.infiniband, latency, 2 * latency)
+
+
+@dataclass(frozen=True)
+class AblationConfig:
+    """Options of ``ablations.py``."""
+
+    folder: PathText = option(
+        str(RESULTS / "studies" / "ablations"), "folder of plan.yaml; everything is written there", group="Study"
+    )
+    records: PathText | None = option(None, "folder of records; default records/ in the folder", group="Study")
+
+    def __post_init__(self) -> None:
+        check_values(self)
+
+
+@dataclass(frozen=True)
+class MiniatureConfig:
+    """Options of ``miniature.py``."""
+
+    folder: PathText = option(
+        str(RESULTS / "studies" / "claim_in_miniature"),
+        "folder of plan.yaml; everything is written there",
+        group="Study",
+    )
+    records: PathText | None = option(None, "folder of records; default records/ in the folder", group="Study")
+
+    def __post_init__(self) -> None:
+        check_values(self)
+
+
+@dataclass(frozen=True)
+class OverTrainingConfig:
+    """Options of ``over_training.py``."""
+
+    folder: PathText = option(
+        str(RESULTS / "studies" / "claim_in_miniature"),
+        "folder of plan.yaml; everything is written there",
+        group="Study",
+    )
+    runs: PathText = option(
+        str(RESULTS / "runs" / "claim_in_miniature"),
+        "folder of the study's runs, with their checkpoints",
+        group="Study",
+    )
+    records: PathText | None = option(None, "folder of records; default records/ in the folder", group="Study")
+
+    def __post_init__(self) -> None:
+        check_values(self)

@@ -4,14 +4,15 @@ import csv
 import io
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
-
-from matplotlib.figure import Figure
+from typing import TYPE_CHECKING, Any
 
 from benchmark.core.errors import UserError
 from benchmark.core.files import write_text, write_with
 from benchmark.core.folder import check_writable
 from benchmark.pages import markdown
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 # Okabe & Ito: told apart by colour-blind readers too.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
@@ -44,6 +45,6 @@ def _short(value: Any) -> str:
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
-def write_figure(path: Path, figure: Figure) -> None:
+def write_figure(path: Path, figure: "Figure") -> None:
     """Write a figure as PNG, 150 dots per inch."""
     write_with(path, lambda file: figure.savefig(file, format="png", dpi=150, bbox_inches="tight"))
