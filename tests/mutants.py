@@ -1,6 +1,6 @@
 """Mutation testing: change one operator or constant at a time and see whether the mirrored tests notice.
 
-    python -m tests.mutants [--area losses,training] [--sample 40] [--seed 0] [--jobs 2]     (or: make mutants)
+    python -m tests.mutants [--area losses,training] [--sample 72] [--part 1/6] [--seed 0] [--jobs 2]   (make mutants)
 
 Each mutant is made in a copy of the project, never in the working tree. A mutant is killed when a test fails (or
 hangs); it survives when all pass. Survivors that compute the same as the original are listed in EQUIVALENT with the
@@ -27,7 +27,8 @@ from tests.mutants_equivalent import EQUIVALENT
 
 ROOT = Path(__file__).resolve().parent.parent
 ENOUGH = 0.9
-PATIENCE = 15 * 60  # seconds; a mutant whose tests take longer hangs, and counts as killed
+SURVIVED, KILLED, HUNG = "SURVIVED", "killed", "hung"
+PATIENCE = 30 * 60  # seconds; a mutant whose tests take longer hangs, and counts as killed
 
 # Area: what is mutated, and the tests that mirror it. Test files named after the mutated module run first.
 AREAS = {
@@ -151,15 +152,15 @@ def tests_of(mutant: Mutant) -> list[str]:
     return [file.relative_to(ROOT).as_posix() for file in found]
 
 
-def run_tests(folder: Path, tests: list[str]) -> bool:
-    """Say whether the tests pass in a copy of the project."""
+def run_tests(folder: Path, tests: list[str]) -> str:
+    """Return what became of a mutant whose tests run in a copy of the project: SURVIVED, killed, or hung."""
     command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", *tests]
     environment = {**os.environ, "PYTHONPATH": str(folder), "PYTHONDONTWRITEBYTECODE": "1"}
     try:
         done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, timeout=PATIENCE)
     except subprocess.TimeoutExpired:
-        return False
-    return done.returncode == 0
+        return HUNG
+    return SURVIVED if done.returncode == 0 else KILLED
 
 
 def make_copy(folder: Path) -> Path:
@@ -174,8 +175,8 @@ def make_copy(folder: Path) -> Path:
     return folder
 
 
-def survives(mutant: Mutant, folder: Path) -> bool:
-    """Say whether a mutant's tests pass; the copy is as before afterwards."""
+def outcome(mutant: Mutant, folder: Path) -> str:
+    """Return what becomes of a mutant; the copy is as before afterwards."""
     file = folder / mutant.path
     source = file.read_text(encoding="utf-8")
     file.write_text(mutated(source, mutant.number), encoding="utf-8")
@@ -195,7 +196,7 @@ def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.mutants", description=__doc__.splitlines()[0])
     parser.add_argument("--area", default=",".join(AREAS), help="areas, separated by commas")
     parser.add_argument("--only", default="", help="only files whose path holds this")
-    parser.add_argument("--sample", type=int, default=40, help="mutants in all; 0: every one")
+    parser.add_argument("--sample", type=int, default=72, help="mutants in all; 0: every one")
     parser.add_argument("--seed", type=int, default=0, help="of the sample")
     parser.add_argument("--part", default="1/1", help="which of how many parts of the sample, such as 2/3")
     parser.add_argument("--jobs", type=int, default=2, help="mutants at a time")
@@ -231,21 +232,21 @@ def _run(chosen: list[Mutant], jobs: int) -> int:
         for job in range(jobs):
             folders.put(make_copy(Path(top) / str(job)))
 
-        def judge(mutant: Mutant) -> tuple[Mutant, bool]:
+        def judge(mutant: Mutant) -> tuple[Mutant, str]:
             folder = folders.get()
             try:
-                return mutant, survives(mutant, folder)
+                return mutant, outcome(mutant, folder)
             finally:
                 folders.put(folder)
 
-        for mutant, alive in pool.map(judge, chosen):
+        for mutant, end in pool.map(judge, chosen):
             done += 1
             left = (time.monotonic() - begin) / done * (len(chosen) - done) / 60
             print(
-                f"{done}/{len(chosen)}  {'SURVIVED' if alive else 'killed  '}  {mutant}  ({left:.0f} min left)",
+                f"{done}/{len(chosen)}  {end:8}  {mutant}  ({left:.0f} min left)",
                 flush=True,
             )
-            if alive:
+            if end == SURVIVED:
                 survivors.append(mutant)
     killed = len(chosen) - len(survivors)
     print(f"\nkilled {killed} of {len(chosen)} mutants ({killed / max(len(chosen), 1):.0%})")
