@@ -19,7 +19,7 @@ def main(argv: list[str] | None = None) -> int:
     if not config.dry_run:
         where = config.output or f"a folder of its own in {RESULTS / 'runs'}"
         say(f"pre-training by {config.method}, {config.epochs} epochs, begins; it writes into {where}")
-    from pretrain.training.start import start  # late: --help answers without torch
+    from pretrain.start import start  # late: --help answers without torch
 
     return start(config)
 

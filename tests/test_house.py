@@ -27,18 +27,24 @@ def sources(package):
     return sorted((ROOT / package).rglob("*.py"))
 
 
-def imported(path, inside_functions=True):
-    """Return the top-level names that a file imports, those of ``if TYPE_CHECKING`` left out."""
+def modules_imported(path):
+    """Return the modules that a file imports, those of ``if TYPE_CHECKING`` left out."""
     tree = ast.parse(path.read_text(encoding="utf-8"))
     skipped = [node for node in ast.walk(tree) if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.dump(node.test)]
     hidden = {id(inner) for node in skipped for inner in ast.walk(node)}
-    for node in ast.walk(tree) if inside_functions else tree.body:
+    for node in ast.walk(tree):
         if id(node) in hidden:
             continue
         if isinstance(node, ast.Import):
-            yield from (alias.name.split(".")[0] for alias in node.names)
+            yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
-            yield node.module.split(".")[0]
+            names = [alias.name for alias in node.names] if node.module in PACKAGES else [""]
+            yield from (f"{node.module}.{name}".rstrip(".") for name in names)
+
+
+def imported(path):
+    """Return the top-level names that a file imports, those of ``if TYPE_CHECKING`` left out."""
+    yield from (name.split(".")[0] for name in modules_imported(path))
 
 
 @pytest.mark.parametrize("package", PACKAGES)
@@ -63,6 +69,39 @@ def test_imports_stand_at_the_top_of_a_file():
     }
     assert late.keys() == LATE
     assert {name: found for name, found in late.items() if len(found) > 1} == {}
+
+
+# These two know each other's types: a method takes the config, and the config asks which methods there are.
+MUTUAL = {("pretrain.methods", "pretrain.training")}
+
+
+def room(module):
+    """Return the room of a module: its folder, or the module itself where it stands in the package's own folder."""
+    parts = module.split(".")
+    return ".".join(parts[:2])
+
+
+def room_imports():
+    """Return which rooms import which others."""
+    found = {}
+    for package in PACKAGES:
+        for path in sources(package):
+            own = room(path.relative_to(ROOT).with_suffix("").as_posix().replace("/", "."))
+            for module in modules_imported(path):
+                if module.split(".")[0] in PACKAGES and room(module) != own:
+                    found.setdefault(own, set()).add(room(module))
+    return found
+
+
+def test_rooms_import_downwards_alone():
+    """No room is imported by one that it imports, however far down."""
+    above = room_imports()
+    for start in above:
+        seen, waiting = set(), set(above[start])
+        while waiting:
+            seen.add(at := waiting.pop())
+            waiting |= {r for r in above.get(at, ()) if tuple(sorted((at, r))) not in MUTUAL} - seen
+        assert start not in seen, f"{start} imports what imports it; it needs {sorted(above[start])}"
 
 
 OF_LIBRARIES = {"_replace", "_exit", "_BatchNorm"}  # what Python and torch call so although it is for everybody

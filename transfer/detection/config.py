@@ -6,10 +6,10 @@ from typing import Literal
 from benchmark.core.errors import UserError
 from benchmark.core.options import check_values, option
 from benchmark.core.value_types import Branch, Count, CountOrZero, Device, PathText, PositiveFloat, Seed, Workers
+from transfer.evaluation.evaluators import Evaluator
 from transfer.protocols.names import PROTOCOLS
 
 FRACTIONS = (0.01, 0.02, 0.05, 0.1)
-EVALUATORS = ("hotcoco", "pycocotools")
 # What may differ between two calls of one run: where it runs and what it prints, not what it computes.
 NOT_IDENTITY = (
     "output", "records", "record", "resume", "dry_run", "verbose", "list", "workers", "device", "data", "weights",
@@ -68,7 +68,7 @@ class DetectionConfig:
     )
     workers: Workers = option(4, "processes that read images, per training process; 0: none", group="Data")
 
-    evaluator: Literal["hotcoco", "pycocotools"] = option("hotcoco", "computes COCO's AP", group="Evaluation")
+    evaluator: Evaluator = option("hotcoco", "computes COCO's AP", group="Evaluation")
     eval_only: bool = option(False, "evaluate the detector that --weights names; train nothing", group="Evaluation")
     record: bool = option(
         False,

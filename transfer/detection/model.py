@@ -1,7 +1,7 @@
 """The detector of a Detectron2 config, and the proof that its backbone is the file it was asked to load.
 
-Importing this module registers ``Res5ROIHeadsExtraNorm`` with Detectron2. Other code must build detectors by
-``build_detector``, so that the registration cannot be forgotten.
+Other code must build detectors by ``build_detector``: the heads that our protocols name are registered with Detectron2
+here (``protocols/heads.py``), which then cannot be forgotten.
 """
 
 import hashlib
@@ -13,16 +13,16 @@ import numpy as np
 import torch
 import torch.distributed as dist
 from detectron2.checkpoint.c2_model_loading import align_and_update_state_dicts
-from detectron2.config import CfgNode, configurable
+from detectron2.config import CfgNode
 from detectron2.data import DatasetMapper
-from detectron2.layers import FrozenBatchNorm2d, ShapeSpec, get_norm
+from detectron2.layers import FrozenBatchNorm2d
 from detectron2.layers.batch_norm import NaiveSyncBatchNorm
 from detectron2.modeling import build_model
 from detectron2.modeling.poolers import ROIPooler
-from detectron2.modeling.roi_heads import ROI_HEADS_REGISTRY, Res5ROIHeads
 from detectron2.solver import build_lr_scheduler, build_optimizer
 from torch import Tensor, nn
 
+import transfer.protocols.heads  # noqa: F401 - registers the head that the C4 protocols name
 from benchmark.core.errors import RunFailed, UserError
 from pretrain.engine.processes import world_size
 from transfer.checkpoints.backbone import Backbone, Detector
@@ -31,27 +31,6 @@ TENSORS = (265, 100)  # of a ResNet-50 and a ResNet-18: each convolution has a n
 # Constants that older Detectron2 stored with the weights; every model makes its own.
 _RECOMPUTED = re.compile(r"pixel_(mean|std)$|anchor_generator\.|num_batches_tracked$")
 NORMS = (nn.modules.batchnorm._BatchNorm, FrozenBatchNorm2d, NaiveSyncBatchNorm, nn.GroupNorm, nn.LayerNorm)
-
-
-@ROI_HEADS_REGISTRY.register()
-class Res5ROIHeadsExtraNorm(Res5ROIHeads):
-    """Res5ROIHeads with one more norm, of the backbone's kind, after res5.
-
-    MoCo's C4 protocol (arXiv 1911.05722, section 4.2): self-supervised res5 outputs have no natural scale, the box and
-    mask heads need one. The norm is ``roi_heads.res5.norm``, after the three blocks.
-    """
-
-    @configurable
-    def __init__(self, **parts: Any):
-        super().__init__(**parts)
-
-    @classmethod
-    def from_config(cls, cfg: CfgNode, input_shape: dict[str, ShapeSpec]) -> dict[str, Any]:
-        """Return the constructor's arguments: those of Res5ROIHeads, ``res5`` followed by the norm."""
-        parts = super().from_config(cfg, input_shape)
-        channels = parts["res5"][-1].out_channels
-        parts["res5"].add_module("norm", get_norm(cfg.MODEL.RESNETS.NORM, channels))
-        return parts
 
 
 def build_detector(cfg: CfgNode) -> nn.Module:

@@ -15,8 +15,8 @@ from pycocotools.cocoeval import COCOeval
 
 from benchmark.core.errors import check_choice
 from benchmark.detections.scoring import COCO_METRICS, SHAPES, loaded, only
-from transfer.detection.config import EVALUATORS
 from transfer.evaluation.by_image import ByImage, Metrics, percent
+from transfer.evaluation.evaluators import EVALUATORS
 
 
 def coco_metrics(ground_truth: dict, predictions: list[dict], task: str, evaluator: str = "hotcoco") -> Metrics:

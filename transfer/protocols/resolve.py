@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from detectron2.config import CfgNode, get_cfg
 
-import transfer.detection.model  # noqa: F401 - registers the head that the C4 protocols name
+import transfer.protocols.heads  # noqa: F401 - registers the head that the C4 protocols name
 from benchmark.core.errors import UserError
 from transfer.checkpoints.convention import InputConvention
 from transfer.protocols.batch_rule import rescale_batch

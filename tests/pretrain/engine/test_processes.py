@@ -11,7 +11,7 @@ from benchmark.core.errors import UserError
 from pretrain.engine import processes as distributed
 from pretrain.engine.checkpoint import LAST, load_checkpoint
 from pretrain.networks.encoder import untrained_backbone
-from pretrain.training.start import check_batch
+from pretrain.start import check_batch
 from tests.pretrain.engine import two_processes
 from tests.pretrain.runs import call, config, environment, flags, pictures
 

@@ -12,10 +12,10 @@ from pretrain.images.recipe import PUBLISHED
 from pretrain.losses import moco_v2_loss, swav_loss
 from pretrain.methods.base import ParameterGroup, Progress
 from pretrain.methods.registry import method_class
+from pretrain.start import check_method
 from pretrain.training.command_line import resolve
 from pretrain.training.learning_rates import learning_rate
 from pretrain.training.optimisers import LARC, LARS, make_optimiser
-from pretrain.training.start import check_method
 from tests.pretrain.losses.vectors import read
 from tests.pretrain.methods.small import batch, loss_of, progress, small_config, small_method
 from tests.pretrain.runs import pictures

@@ -15,8 +15,8 @@ from detectron2.evaluation import COCOEvaluator
 from benchmark.core.errors import RunFailed, UserError
 from tests.transfer.evaluation.detections import noisy, perfect, truth_of
 from tests.transfer.evaluation.oracle import SIZE, Oracle, coco_data, config
-from transfer.detection.config import EVALUATORS
 from transfer.evaluation.coco_ap import COCO_METRICS, CocoEvaluator, coco_metrics
+from transfer.evaluation.evaluators import EVALUATORS
 from transfer.evaluation.run import run_evaluation
 
 TASKS = ("bbox", "segm")

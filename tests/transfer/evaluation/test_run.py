@@ -13,7 +13,7 @@ import torch
 from tests.pretrain.runs import environment
 from tests.transfer.evaluation import two_processes_evaluating
 from tests.transfer.evaluation.oracle import Oracle, coco_data, config
-from transfer.detection.config import EVALUATORS
+from transfer.evaluation.evaluators import EVALUATORS
 from transfer.evaluation.run import run_evaluation
 
 
