@@ -153,6 +153,7 @@ def saved_bytes(method: Method, config: PretrainConfig, images: int) -> int:
 
 
 def _saved_bytes(method: Method, config: PretrainConfig, images: int) -> int:
+    method.to(memory_format=torch.channels_last)  # as it is trained: in another order weights would be copied
     own = {tensor.untyped_storage().data_ptr() for tensor in [*method.parameters(), *method.buffers()]}
     # The tensors themselves are kept until the end: a freed one's address would be given to the next.
     storages: dict[int, Tensor] = {}

@@ -6,8 +6,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 from pretrain.engine.checkpoint import LAST, PREVIOUS
-from tests.faults.runs import OFTEN, Subject, equal
+from tests.faults.runs import OFTEN, Subject
 from tests.faults.table import Row
+from tests.pretrain.runs import equal
 
 GOES_ON = "harmless, or warned of and gone on from the one before; bit-identical weights"
 NO_CHECKPOINT = "exit code 1, one sentence, a record; nothing is overwritten"

@@ -10,8 +10,9 @@ import time
 from pathlib import Path
 
 from benchmark.records import RunRecord
-from tests.faults.runs import OFTEN, Subject, equal
+from tests.faults.runs import OFTEN, Subject
 from tests.faults.table import Row
+from tests.pretrain.runs import equal
 
 FAILS = "exit code 1, one sentence, a record (2 and one sentence before it begins); then bit-identical weights"
 CODES = {signal.SIGTERM: 75, signal.SIGUSR1: 75, signal.SIGINT: 130}

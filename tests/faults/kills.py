@@ -7,8 +7,9 @@ import time
 from collections import Counter
 from pathlib import Path
 
-from tests.faults.runs import Subject, equal
+from tests.faults.runs import Subject
 from tests.faults.table import Row
+from tests.pretrain.runs import equal
 
 END = "after its end"
 

@@ -66,8 +66,3 @@ def of_fine_tuning(zygote: Zygote, data: Path) -> Subject:
         lambda folder, **changes: fine_tuning.flags(folder, root, **{"checkpoint_every": 2, **changes}),
         lambda folder: load_archive(folder / "run" / "model_final.pth")["model"],
     )
-
-
-def equal(first: dict[str, torch.Tensor], second: dict[str, torch.Tensor]) -> bool:
-    """Say whether two sets of weights are the same bit by bit."""
-    return first.keys() == second.keys() and all(torch.equal(value, second[name]) for name, value in first.items())

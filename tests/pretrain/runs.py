@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from PIL import Image
 
 from benchmark.core.folder import ROOT
@@ -67,3 +68,14 @@ def call(arguments: list[str], processes: int = 1) -> subprocess.CompletedProces
     launcher = ["-m", "torch.distributed.run", "--nproc-per-node", str(processes), "--standalone"]
     command = [sys.executable, *(launcher if processes > 1 else []), SCRIPT, *arguments]
     return subprocess.run(command, capture_output=True, text=True, env=environment(), timeout=120)
+
+
+def equal(a: Any, b: Any) -> bool:
+    """Say whether two parts of checkpoints are the same bit by bit, with equal dtypes."""
+    if isinstance(a, torch.Tensor):
+        return a.dtype == b.dtype and torch.equal(a, b)
+    if isinstance(a, dict):
+        return a.keys() == b.keys() and all(equal(a[key], b[key]) for key in a)
+    if isinstance(a, list):
+        return len(a) == len(b) and all(map(equal, a, b))
+    return a == b

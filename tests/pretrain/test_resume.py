@@ -11,11 +11,10 @@ import sys
 import time
 
 import pytest
-import torch
 
 from benchmark.records import RunRecord
 from pretrain.engine.checkpoint import LAST, load_checkpoint
-from tests.pretrain.runs import SCRIPT, environment, flags, pictures
+from tests.pretrain.runs import SCRIPT, environment, equal, flags, pictures
 
 EPOCHS, LENGTH = 4, 3
 OPTIONS = {"epochs": EPOCHS, "keep_every": 2, "precision": "bf16", "seed": 5, "lr": 2.0}
@@ -104,16 +103,6 @@ def runs(tmp_path_factory):
     said = finish(start(flags(folder, output=killed, records=folder / "records_killed", **OPTIONS)))
     finish(uninterrupted)
     return folder, whole, killed, left, said
-
-
-def equal(a, b):
-    if isinstance(a, torch.Tensor):
-        return a.dtype == b.dtype and torch.equal(a, b)
-    if isinstance(a, dict):
-        return a.keys() == b.keys() and all(equal(a[key], b[key]) for key in a)
-    if isinstance(a, list):
-        return len(a) == len(b) and all(map(equal, a, b))
-    return a == b
 
 
 def test_every_kill_left_the_last_good_checkpoint(runs):

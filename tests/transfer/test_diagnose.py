@@ -14,6 +14,7 @@ from pretrain.engine.checkpoint import save_checkpoint
 from pretrain.engine.tensor_hash import tensors_sha256
 from pretrain.methods.registry import make_method
 from pretrain.training.work import about_weights
+from tests.pretrain.methods.conftest import example  # noqa: F401  a fixture of these tests too
 from tests.pretrain.methods.small import METHODS, batch, small_method
 from tests.pretrain.runs import config, environment, pictures
 from transfer.checkpoints.weights import resolve_weights

@@ -10,9 +10,9 @@ from pretrain.packing.settings import Packing
 from pretrain.packing.work import pack
 from pretrain.run import main
 from tests.pretrain.images.pictures import jpeg
-from tests.pretrain.runs import flags
+from tests.pretrain.runs import equal, flags
 from tests.pretrain.shards.server import serving
-from tests.pretrain.test_resume import at_iteration, equal, kill_when, losses
+from tests.pretrain.test_resume import at_iteration, kill_when, losses
 
 pytest.importorskip("aiohttp", reason="aiohttp, by which fsspec reads http addresses, is not installed")
 

@@ -1,5 +1,7 @@
 """Read each file named on standard input's lines in one process, and report what each cost (JSON lines).
 
+The memory is what the process has taken at most since it had imported everything, in MiB.
+
 ``python -m tests.transfer.checkpoints.reading_in_a_process`` is started by the tests, so that a crash, a hang or the
 memory taken is seen as such.
 """
@@ -21,7 +23,8 @@ def memory() -> int:
 
 def main() -> None:
     """Read file after file; a line of JSON for each, written before the next is begun."""
-    print(json.dumps({"memory": memory()}), flush=True)
+    before = memory()
+    print(json.dumps({"memory": before}), flush=True)
     for line in sys.stdin:
         began, said, error = time.monotonic(), None, None
         try:
@@ -30,7 +33,7 @@ def main() -> None:
             said = str(mistake)
         except BaseException as defect:
             error = repr(defect)[:500]
-        result = {"said": said, "error": error, "seconds": time.monotonic() - began, "memory": memory()}
+        result = {"said": said, "error": error, "seconds": time.monotonic() - began, "memory": memory() - before}
         print(json.dumps(result), flush=True)
 
 

@@ -15,7 +15,7 @@ from tests.transfer.checkpoints.hostile_files import HARMLESS, HOSTILE
 from tests.transfer.checkpoints.mutations import ORIGINALS, mutated
 from transfer.checkpoints.conversion import convert_checkpoint
 
-MOST_MEMORY = 1024  # MiB, of the whole process with torch
+MOST_MEMORY = 512  # MiB beyond what the process holds with torch imported
 LONGEST = 60  # seconds, where every file takes less than five on an idle machine: a hang, not a speed, is looked for
 
 

@@ -9,7 +9,7 @@ from tests.transfer.datasets.editing import COCO600, TRIANGLE, XML, coco_file
 from transfer.datasets import voc
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def composed(tmp_path_factory):
     """Return roots of small composed sets in COCO's and VOC's layout: 24 training, 8 validation images of 64 px."""
     patch = pytest.MonkeyPatch()
