@@ -1,7 +1,6 @@
 """Fine-tuning killed with SIGKILL and started again with the same command ends with bit-identical weights."""
 
 import json
-import os
 import signal
 import time
 
@@ -10,7 +9,8 @@ import torch
 
 from benchmark.records import RunRecord
 from pretrain.engine.checkpoint import LAST
-from tests.transfer.runs import coco_root, flags, start
+from tests.faults.zygote import Zygote
+from tests.transfer.runs import coco_root, flags
 from transfer.detection.result import DETECTOR, RESULT
 
 ITERATIONS = 8
@@ -47,38 +47,38 @@ def arguments(folder, data, **options):
     return flags(folder, data, *WORDS, checkpoint_every=3, **options)
 
 
-def kill_when(reached, run, words):
-    process = start(words)
+def kill_when(zygote, reached, run, words):
+    process = zygote.start(words, run.parent / "log")
     deadline = time.monotonic() + 120
     while not reached(run):
         if process.poll() is not None or time.monotonic() > deadline:
-            os.killpg(process.pid, signal.SIGKILL)
-            pytest.fail(f"the moment never came:\n{process.communicate()[0][-3000:]}")
+            process.kill_group()
+            pytest.fail(f"the moment never came:\n{process.output[-3000:]}")
         time.sleep(0.0005)
-    os.killpg(process.pid, signal.SIGKILL)
-    output, _ = process.communicate()
-    assert process.returncode == -signal.SIGKILL, output
+    process.kill_group()
+    assert process.returncode == -signal.SIGKILL, process.output
 
 
-def finish(words):
-    process = start(words)
-    output, _ = process.communicate(timeout=240)
-    assert process.returncode == 0, output[-3000:]
-    return output
+def finish(zygote, words, log):
+    process = zygote.start(words, log)
+    assert process.wait(240) == 0, process.output[-3000:]
+    return process.output
 
 
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory):
     folder = tmp_path_factory.mktemp("resume")
     data = coco_root(folder / "data")
-    finish(arguments(folder / "whole", data))
     left = {}
-    for name, reached, workers in KILLS:
-        run = folder / "killed" / "run"
-        kill_when(reached, run, arguments(folder / "killed", data, workers=workers))
-        last = run / LAST
-        left[name] = torch.load(last, weights_only=True)["iteration"] if last.exists() else None
-    said = finish(arguments(folder / "killed", data))
+    with Zygote("coco") as zygote:
+        finish(zygote, arguments(folder / "whole", data), folder / "log")
+        (folder / "killed").mkdir()
+        for name, reached, workers in KILLS:
+            run = folder / "killed" / "run"
+            kill_when(zygote, reached, run, arguments(folder / "killed", data, workers=workers))
+            last = run / LAST
+            left[name] = torch.load(last, weights_only=True)["iteration"] if last.exists() else None
+        said = finish(zygote, arguments(folder / "killed", data), folder / "log")
     return folder / "whole", folder / "killed", left, said
 
 

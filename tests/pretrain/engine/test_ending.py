@@ -18,7 +18,7 @@ from pretrain.engine.checkpoint import LAST, load_checkpoint
 from tests.faults.zygote import Zygote
 from tests.pretrain.runs import SCRIPT, environment, flags, pictures
 
-STEPS = 30
+STEPS = 14
 SMALL = {"epochs": 1, "log_every": 1, "checkpoint_minutes": 1000}
 
 
