@@ -90,6 +90,19 @@ def test_the_record_says_what_ran(whole, data):
     assert details["epochs_over_data"] == pytest.approx(6 * 4 / 7)
 
 
+def test_channels_last_trains_alike_in_float32(whole, data, tmp_path):
+    """The order of numbers in memory changes the order of sums alone: the same losses, but for rounding."""
+    assert coco.main(flags(tmp_path, data, seed=SEED, memory_format="channels_last")) == 0
+    ours, theirs = ([line["total_loss"] for line in lines(folder)] for folder in (tmp_path, whole))
+    assert ours[:2] == pytest.approx(theirs[:2], rel=1e-5)
+    assert ours == pytest.approx(theirs, rel=2e-3)
+    assert the_record(tmp_path).details["memory_format"] == "channels_last"
+    assert the_record(tmp_path).protocol_hash == the_record(whole).protocol_hash
+    assert the_record(whole).details["memory_format"] == "contiguous"
+    tensors = torch.load(tmp_path / "run" / DETECTOR, weights_only=True)["model"]
+    assert tensors["backbone.bottom_up.stem.conv1.weight"].is_contiguous(memory_format=torch.channels_last)
+
+
 def test_the_backbone_trained_and_started_from_the_untrained_encoder(whole):
     tensors = torch.load(whole / "run" / DETECTOR, weights_only=True)["model"]
     start_state = untrained_backbone("resnet50", SEED)

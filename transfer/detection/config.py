@@ -77,6 +77,10 @@ class DetectionConfig:
     )
 
     device: Device = option("auto", "where to compute", group="Run")
+    memory_format: Literal["contiguous", "channels_last"] = option(
+        "contiguous", "order of convolutions' numbers in memory; channels_last changes the order of sums alone",
+        group="Run",
+    )  # fmt: skip
     seed: Seed = option(0, "of heads, order, augmentation, 'random' and --fraction", group="Run")
     output: PathText | None = option(None, "folder of the run; default results/runs/<protocol>-<key>", group="Run")
     records: PathText | None = option(None, "folder of records; default results/records", group="Run")

@@ -71,6 +71,7 @@ def _details(run: DetectionRun) -> dict[str, Any]:
         "arithmetic": list(subject.protocol.arithmetic),
         "max_iter": cfg.SOLVER.MAX_ITER,
         "precision": "bf16" if cfg.SOLVER.AMP.ENABLED else "fp32",
+        "memory_format": run.config.memory_format,
         "evaluator": run.config.evaluator,
         "test_images": subject.data.test_images,
         "data_fingerprint": subject.data.fingerprint,

@@ -94,10 +94,16 @@ def write_settings(run: DetectionRun) -> None:
         write_text(run.output / "detectron2.yaml", dump(run.subject.protocol.cfg))
 
 
+def empty_detector(run: DetectionRun) -> nn.Module:
+    """Return the protocol's detector with Detectron2's random weights, its tensors in the order of --memory-format."""
+    formats = {"contiguous": torch.contiguous_format, "channels_last": torch.channels_last}
+    return build_detector(run.subject.protocol.cfg).to(memory_format=formats[run.config.memory_format])
+
+
 def build(run: DetectionRun) -> tuple[nn.Module, int]:
     """Return the detector with its initial weights, heads drawn from --seed, and the number of tensors proven."""
     torch.manual_seed(run.config.seed)
-    model = build_detector(run.subject.protocol.cfg)
+    model = empty_detector(run)
     checkpoint = run.subject.weights.checkpoint
     proven = 0 if checkpoint is None else load_weights(model, checkpoint)
     return model, proven
@@ -156,7 +162,7 @@ def write_findings(run: DetectionRun, predictions: list[dict], picture: bool = T
 def evaluate_only(run: DetectionRun, account: Account) -> Found:
     """Evaluate the detector that --weights names; write its results, predictions and picture."""
     subject = run.subject
-    model = build_detector(subject.protocol.cfg)
+    model = empty_detector(run)
     load_whole_detector(model, subject.weights.checkpoint, run.config.weights)
     write_settings(run)
     metrics, predictions = run_evaluation(model, subject.protocol.cfg, subject.data, run.config.evaluator)
