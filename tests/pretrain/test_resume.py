@@ -4,17 +4,15 @@ Kills come inside epochs, in every write of a file, and before the first of them
 """
 
 import json
-import os
 import signal
-import subprocess
-import sys
 import time
 
 import pytest
 
 from benchmark.records import RunRecord
 from pretrain.engine.checkpoint import LAST, load_checkpoint
-from tests.pretrain.runs import SCRIPT, environment, equal, flags, pictures
+from tests.faults.zygote import Zygote
+from tests.pretrain.runs import equal, flags, pictures
 
 EPOCHS, LENGTH = 4, 3
 OPTIONS = {"epochs": EPOCHS, "keep_every": 2, "precision": "bf16", "seed": 5, "lr": 2.0}
@@ -50,36 +48,21 @@ KILLS = [
 ]
 
 
-def start(arguments):
-    """Start a run in its own process group, so that a kill takes its workers along."""
-    return subprocess.Popen(
-        [sys.executable, SCRIPT, *arguments],
-        env=environment(),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        start_new_session=True,
-    )
-
-
-def kill_when(reached, run, arguments):
-    """Start the run and kill it at the moment described; fail when it ends before."""
-    process = start(arguments)
+def kill_when(reached, run, process):
+    """Kill a process of ``Zygote.start`` and its workers at the moment described; fail when it ends before."""
     deadline = time.monotonic() + 60
     while not reached(run):
         if process.poll() is not None or time.monotonic() > deadline:
-            os.killpg(process.pid, signal.SIGKILL)
-            pytest.fail(f"the moment never came:\n{process.communicate()[0][-3000:]}")
+            process.kill_group()
+            pytest.fail(f"the moment never came:\n{process.output[-3000:]}")
         time.sleep(0.0005)
-    os.killpg(process.pid, signal.SIGKILL)
-    output, _ = process.communicate()
-    assert process.returncode == -signal.SIGKILL, output
+    process.kill_group()
+    assert process.returncode == -signal.SIGKILL, process.output
 
 
 def finish(process):
-    output, _ = process.communicate(timeout=120)
-    assert process.returncode == 0, output[-3000:]
-    return output
+    assert process.wait() == 0, process.output[-3000:]
+    return process.output
 
 
 def losses(run):
@@ -91,17 +74,19 @@ def runs(tmp_path_factory):
     """An uninterrupted run, and one that was killed at every point of KILLS, with what each left."""
     folder = tmp_path_factory.mktemp("resume")
     pictures(folder / "data", LENGTH * 8)
-    whole, killed = folder / "whole", folder / "killed"
-    uninterrupted = start(flags(folder, output=whole, **OPTIONS))
-    left = {}
-    for name, reached, changes, half_written, _ in KILLS:
-        kill_when(reached, killed, flags(folder, output=killed, **OPTIONS | changes))
-        if half_written:
-            assert any(killed.glob(f".{half_written}.*.part")), f"{name}: the kill came too late"
-        last = killed / LAST
-        left[name] = load_checkpoint(last)["iteration"] if last.exists() else None
-    said = finish(start(flags(folder, output=killed, records=folder / "records_killed", **OPTIONS)))
-    finish(uninterrupted)
+    whole, killed, left = folder / "whole", folder / "killed", {}
+    with Zygote("pretrain") as zygote:
+        uninterrupted = zygote.start(flags(folder, output=whole, **OPTIONS), folder / "log_whole")
+        for name, reached, changes, half_written, _ in KILLS:
+            process = zygote.start(flags(folder, output=killed, **OPTIONS | changes), folder / "log_killed")
+            kill_when(reached, killed, process)
+            if half_written:
+                assert any(killed.glob(f".{half_written}.*.part")), f"{name}: the kill came too late"
+            last = killed / LAST
+            left[name] = load_checkpoint(last)["iteration"] if last.exists() else None
+        again = flags(folder, output=killed, records=folder / "records_killed", **OPTIONS)
+        said = finish(zygote.start(again, folder / "log_killed"))
+        finish(uninterrupted)
     return folder, whole, killed, left, said
 
 

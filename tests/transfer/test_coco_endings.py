@@ -1,7 +1,6 @@
 """How a fine-tuning ends and goes on: real signals, damaged files, unreadable images, a record that was deleted."""
 
 import json
-import os
 import resource
 import signal
 import time
@@ -12,6 +11,7 @@ import torch
 from benchmark.core.errors import RunFailed, UserError
 from benchmark.records import RunRecord
 from pretrain.engine.checkpoint import DAMAGED, LAST, PREVIOUS
+from tests.faults.zygote import Zygote
 from tests.transfer.runs import coco_root, flags, start
 from transfer import coco
 from transfer.detection.result import DETECTOR, PREDICTIONS, RESULT
@@ -43,25 +43,32 @@ def detector_of(folder):
     return torch.load(folder / "run" / DETECTOR, weights_only=True)["model"]
 
 
-def signalled(arguments, run, number, processes=1):
+@pytest.fixture(scope="module")
+def zygote():
+    with Zygote("coco") as started:
+        yield started
+
+
+def signalled(zygote, arguments, run, number):
     """Start a run, send it a signal once it has logged its third iteration; return exit code and what it said."""
-    process = start(arguments, processes=processes)
+    process = zygote.start(arguments, run.parent / "log")
     deadline = time.monotonic() + 120
     while not ((run / "metrics.json").is_file() and '"iteration": 3,' in (run / "metrics.json").read_text()):
         if process.poll() is not None or time.monotonic() > deadline:
-            os.killpg(process.pid, signal.SIGKILL)
-            pytest.fail(f"the third iteration never came:\n{process.communicate()[0][-3000:]}")
+            process.kill_group()
+            pytest.fail(f"the third iteration never came:\n{process.output[-3000:]}")
         time.sleep(0.01)
-    process.send_signal(number)
-    output, _ = process.communicate(timeout=120)
-    return process.returncode, output
+    process.signal(number)
+    return process.wait(), process.output
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 75), (signal.SIGINT, 130)], ids=["TERM", "INT"])
-def test_a_signal_saves_at_the_step_at_hand_and_the_run_goes_on_from_there(number, code, data, trained, tmp_path):
+def test_a_signal_saves_at_the_step_at_hand_and_the_run_goes_on_from_there(
+    zygote, number, code, data, trained, tmp_path
+):
     """The weights at the end are those of the run that nobody stopped."""
     arguments = flags(tmp_path, data, *WORDS, checkpoint_every=1000)
-    found, output = signalled(arguments, tmp_path / "run", number)
+    found, output = signalled(zygote, arguments, tmp_path / "run", number)
     assert found == code, output[-2000:]
     assert "the same command continues" in output
     saved = torch.load(tmp_path / "run" / LAST, weights_only=True)["iteration"]

@@ -9,6 +9,7 @@ from pretrain.engine.checkpoint import LAST, load_checkpoint
 from pretrain.packing.settings import Packing
 from pretrain.packing.work import pack
 from pretrain.run import main
+from tests.faults.zygote import Zygote
 from tests.pretrain.images.pictures import jpeg
 from tests.pretrain.runs import equal, flags
 from tests.pretrain.shards.server import serving
@@ -38,8 +39,9 @@ def test_folder_shards_and_a_server_give_one_run_also_after_a_kill(places):
     whole, moved = places / "whole", places / "moved"
     options = {"method": "kernel_ssl", "epochs": 2, "checkpoint_minutes": 1e-6}
     main(flags(places, places / "data", output=whole, records=places / "r1", **options))
-    with serving(places / "packed") as server:
-        kill_when(at_iteration(2), moved, flags(places, server.address, output=moved, workers=2, **options))
+    with serving(places / "packed") as server, Zygote("pretrain") as zygote:
+        arguments = flags(places, server.address, output=moved, workers=2, **options)
+        kill_when(at_iteration(2), moved, zygote.start(arguments, places / "log"))
     assert load_checkpoint(moved / LAST)["iteration"] < 6
     main(flags(places, places / "packed", output=moved, records=places / "r2", workers=2, **options))
     assert losses(moved) == losses(whole)
