@@ -9,10 +9,13 @@ reason. The exit code is 1 where fewer than 9 of 10 of the others are killed.
 
 import argparse
 import ast
+import contextlib
 import copy
+import importlib
 import os
 import random
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -22,6 +25,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from queue import SimpleQueue
+
+import pytest
 
 from tests.mutants_equivalent import EQUIVALENT
 
@@ -42,6 +47,12 @@ AREAS = {
         ["tests/benchmark/comparison", "tests/benchmark/pages", "tests/benchmark/test_report.py"],
     ),
 }
+# Test files that take a minute or more: they run last, so that only what all others let pass costs so much.
+DEAR = ("test_whole_runs.py", "test_two_processes.py", "test_convert.py", "test_sources.py", "test_hostile.py",
+        "test_browser.py")  # fmt: skip
+# What nearly every test imports and no mutant changes: imported once, before the processes of the mutants are forked.
+COMMON = ("hypothesis", "numpy", "scipy.stats", "pandas", "matplotlib.figure", "torch", "torchvision", "cv2",
+          "detectron2.config", "detectron2.modeling")  # fmt: skip
 SWAPS = {
     ast.Add: ast.Sub, ast.Sub: ast.Add, ast.Mult: ast.Div, ast.Div: ast.Mult, ast.FloorDiv: ast.Mult,
     ast.Mod: ast.Mult, ast.Pow: ast.Mult, ast.MatMult: ast.Mult, ast.Lt: ast.LtE, ast.LtE: ast.Lt, ast.Gt: ast.GtE,
@@ -142,25 +153,61 @@ def all_mutants(area: str) -> Iterator[Mutant]:
 
 
 def tests_of(mutant: Mutant) -> list[str]:
-    """Return the area's tests, those of the mutated module first."""
+    """Return the area's tests: those of the mutated module first, the dear ones of the others last."""
     found = []
     for name in AREAS[mutant.area][1]:
         path = ROOT / name
         found += sorted(path.rglob("test_*.py")) if path.is_dir() else [path] if path.is_file() else []
     stem = Path(mutant.path).stem
-    found.sort(key=lambda file: (file.stem != f"test_{stem}", stem not in file.read_text(encoding="utf-8")))
+
+    def cost(file: Path) -> tuple[bool, bool, bool]:
+        mirrors = file.stem == f"test_{stem}"
+        return not mirrors, file.name in DEAR, stem not in file.read_text(encoding="utf-8")
+
+    found.sort(key=cost)
     return [file.relative_to(ROOT).as_posix() for file in found]
 
 
 def run_tests(folder: Path, tests: list[str]) -> str:
     """Return what became of a mutant whose tests run in a copy of the project: SURVIVED, killed, or hung."""
-    command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", *tests]
-    environment = {**os.environ, "PYTHONPATH": str(folder), "PYTHONDONTWRITEBYTECODE": "1"}
+    child = os.fork()
+    if child == 0:
+        _become_pytest(folder, tests)
+    end = time.monotonic() + PATIENCE
+    while time.monotonic() < end:
+        done, status = os.waitpid(child, os.WNOHANG)
+        if done:
+            _end_group(child)
+            return SURVIVED if os.waitstatus_to_exitcode(status) == 0 else KILLED
+        time.sleep(0.05)
+    _end_group(child)
+    os.waitpid(child, 0)
+    return HUNG
+
+
+def _become_pytest(folder: Path, tests: list[str]) -> None:
+    """Run the tests in this forked process, in the copy and with the copy's modules, and end it."""
+    code = 1
     try:
-        done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, timeout=PATIENCE)
-    except subprocess.TimeoutExpired:
-        return HUNG
-    return SURVIVED if done.returncode == 0 else KILLED
+        os.setsid()
+        silence = os.open(os.devnull, os.O_RDWR)
+        for stream in (0, 1, 2):
+            os.dup2(silence, stream)
+        os.chdir(folder)
+        os.environ |= {"PYTHONPATH": str(folder), "PYTHONDONTWRITEBYTECODE": "1"}
+        sys.dont_write_bytecode = True
+        sys.path[:] = [str(folder), *(p for p in sys.path if Path(p or ROOT).resolve() != ROOT)]
+        for name in [name for name in sys.modules if name.partition(".")[0] == "tests"]:
+            del sys.modules[name]
+        code = int(pytest.main(["-x", "-q", "-p", "no:cacheprovider", *tests]))
+    finally:
+        os._exit(code)
+
+
+def _end_group(child: int) -> None:
+    """End what a mutant's tests have left running."""
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(child, signal.SIGKILL)
 
 
 def make_copy(folder: Path) -> Path:
@@ -226,6 +273,9 @@ def _sample(candidates: list[Mutant], areas: list[str], size: int, seed: int) ->
 
 
 def _run(chosen: list[Mutant], jobs: int) -> int:
+    for name in COMMON:
+        with contextlib.suppress(ImportError):
+            importlib.import_module(name)
     begin, done, survivors = time.monotonic(), 0, []
     with tempfile.TemporaryDirectory(prefix="mutants-") as top, ThreadPoolExecutor(jobs) as pool:
         folders: SimpleQueue[Path] = SimpleQueue()
