@@ -62,7 +62,9 @@ def test_reading_an_exported_protocol_needs_no_torch():
     assert (done.returncode, done.stdout.strip()) == (0, "180000"), done.stderr
 
 
-def test_the_command_writes_the_files(tmp_path, capsys):
-    assert export.main([str(tmp_path)]) == 0
+@pytest.mark.parametrize("by_command_line", [False, True])
+def test_the_command_writes_the_files(by_command_line, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["export", str(tmp_path)])
+    assert export.main(None if by_command_line else [str(tmp_path)]) == 0
     assert sorted(path.stem for path in tmp_path.iterdir()) == sorted(PROTOCOLS)
     assert capsys.readouterr().out.count(".yaml") == len(PROTOCOLS)

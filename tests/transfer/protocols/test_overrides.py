@@ -87,6 +87,13 @@ def test_no_steps_make_a_short_run_possible():
     assert "then constant" in describe_protocol(protocol, data())
 
 
+def test_the_learning_rate_may_fall_from_the_first_iteration_to_the_last_but_one():
+    words = ["SOLVER.MAX_ITER", "3", "SOLVER.STEPS", "(1, 2)", "SOLVER.WARMUP_ITERS", "0"]
+    assert resolve(overrides=words).cfg.SOLVER.STEPS == (1, 2)
+    refused("SOLVER.STEPS is (0, 2)", overrides=[*words[:3], "(0, 2)", *words[4:]])
+    refused("SOLVER.STEPS (1, 3)", overrides=[*words[:3], "(1, 3)", *words[4:]])
+
+
 @pytest.mark.parametrize(
     ("name", "precision", "bf16", "changed"),
     [
