@@ -97,6 +97,9 @@ def _shapes(model):
         ("vit_b_16", "a Vision Transformer (ViT)"),
         ("swin_t", "a Swin Transformer"),
         ("convnext_tiny", "a ConvNeXt or similar"),
+        ("alexnet", "an AlexNet or VGG"),
+        ("vgg11", "an AlexNet or VGG"),
+        ("mobilenet_v2", "no ResNet (it has features.0.0.weight, features.0.1.weight, features.0.1.bias, ...)"),
     ],
 )
 def test_what_a_file_looks_like(name, likeness):
@@ -110,6 +113,7 @@ def test_likeness_of_odd_files():
     partial = {name: shape for name, shape in expected_shapes().items() if not name.startswith("layer3")}
     assert looks_like(partial) == "a ResNet-50 without layer3"
     assert looks_like({"fc.weight": (3, 4)}).startswith("no ResNet")
+    assert looks_like({"features.0.weight": (64, 3, 3, 3)}).startswith("no ResNet")  # a VGG's first convolution alone
     deep = {name: shape for name, shape in expected_shapes().items() if name != "conv1.weight"}
     assert "3x3 stem" in looks_like(deep | {"conv1.0.weight": (32, 3, 3, 3)})
 

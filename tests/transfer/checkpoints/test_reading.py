@@ -21,7 +21,9 @@ from torch.distributed.checkpoint import FileSystemWriter
 
 from benchmark.core.errors import UserError
 from tests.transfer.checkpoints.layout_files import detectron2, light
+from transfer.checkpoints.conversion import read_backbone
 from transfer.checkpoints.reading import read_file
+from transfer.checkpoints.weights import resolve_detector, resolve_weights
 from transfer.convert import convert_checkpoint
 
 STATE = light(0)
@@ -111,6 +113,22 @@ def test_everything_else_needs_trust_and_is_named(value, tmp_path):
     with pytest.raises(UserError, match=r"names \S*(PurePosixPath|_reconstruct|deque)"):
         read_file(tmp_path / "file.pth")
     assert torch.equal(read_file(tmp_path / "file.pth", trust=True).content["a"], torch.ones(2))
+
+
+def test_every_name_that_needs_trust_is_listed(tmp_path):
+    torch.save({"a": pathlib.PurePosixPath("a"), "b": collections.deque([1])}, tmp_path / "file.pth")
+    with pytest.raises(UserError, match=r"PurePosixPath.*deque|deque.*PurePosixPath"):
+        read_file(tmp_path / "file.pth")
+
+
+@pytest.mark.parametrize("read", [read_file, read_backbone, resolve_weights, resolve_detector])
+@pytest.mark.parametrize("word", ["", "msra:", "torchvision:"])
+def test_nothing_trusts_a_file_unasked(read, word, tmp_path):
+    mark, path = tmp_path / "mark", tmp_path / "file.pth"
+    torch.save({"model": {"a": Malicious(mark)}}, path)
+    with pytest.raises(UserError):
+        read(f"{word if read is resolve_weights else ''}{path}")
+    assert not mark.exists()
 
 
 def test_with_trust_a_class_that_is_not_installed_becomes_a_shell(tmp_path):

@@ -223,6 +223,13 @@ def test_a_detector_that_says_nothing_of_its_images_is_refused_until_somebody_do
     assert resolve_weights(f"msra:{path}").convention == MSRA_BGR
 
 
+def test_weights_are_called_by_their_method_or_else_by_their_file(tmp_path):
+    torch.save(without_head(light(0)), tmp_path / "mine.pth")
+    word = str(tmp_path / "mine.pth")
+    assert resolve_weights(word).name(word) == "mine"
+    assert resolve_weights(word, method="byol").name(word) == "byol"
+
+
 def test_weights_of_detectors_alone_cannot_classify():
     with pytest.raises(UserError, match="for detectors only"):
         check_for_classification(resolve_weights("detectron2-random"), "detectron2-random")
