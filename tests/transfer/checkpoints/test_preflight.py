@@ -107,5 +107,5 @@ def test_each_of_several_pickles_is_walked_from_where_the_last_ended():
 
 
 def test_a_damaged_pickle_is_a_mistake_of_its_own():
-    with pytest.raises(ValueError, match="pickle|opcode"):
+    with pytest.raises(ValueError, match=r"pickle|opcode"):
         weigh(io.BytesIO(b"\x80\x02}"), 3)
