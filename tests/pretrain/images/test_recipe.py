@@ -119,6 +119,35 @@ def test_the_reference_engine_is_the_releases_pipeline_bit_for_bit(name, monkeyp
     assert len(seen) == wanted.get(name, 4)  # every operation of the recipe took place in some view
 
 
+# From the papers and the releases' lines that recipe.py names: smallest crop, brightness, contrast, saturation, hue;
+# then the probabilities of jitter, grey, and of each view's blur and solarisation.
+NUMBERS = {
+    "kernel_ssl": ((0.2, 0.4, 0.4, 0.2, 0.1), 0.8, 0.2, (1.0, 0.1), (0.0, 0.2)),
+    "mec": ((0.2, 0.4, 0.4, 0.2, 0.1), 0.8, 0.2, (1.0, 0.1), (0.0, 0.2)),
+    "simclr": ((0.08, 0.8, 0.8, 0.8, 0.2), 0.8, 0.2, (0.5, 0.5), (0.0, 0.0)),
+    "moco_v1": ((0.2, 0.4, 0.4, 0.4, 0.4), 1.0, 0.2, (0.0, 0.0), (0.0, 0.0)),
+    "moco_v2": ((0.2, 0.4, 0.4, 0.4, 0.1), 0.8, 0.2, (0.5, 0.5), (0.0, 0.0)),
+    "simsiam": ((0.2, 0.4, 0.4, 0.4, 0.1), 0.8, 0.2, (0.5, 0.5), (0.0, 0.0)),
+    "byol": ((0.08, 0.4, 0.4, 0.2, 0.1), 0.8, 0.2, (1.0, 0.1), (0.0, 0.2)),
+    "swav": ((0.08, 0.8, 0.8, 0.8, 0.2), 0.8, 0.2, (0.5, 0.5), (0.0, 0.0)),
+    "barlow_twins": ((0.08, 0.4, 0.4, 0.2, 0.1), 0.8, 0.2, (1.0, 0.1), (0.0, 0.2)),
+    "vicreg": ((0.08, 0.4, 0.4, 0.2, 0.1), 0.8, 0.2, (1.0, 0.1), (0.0, 0.2)),
+    "supervised": ((0.08, 0.0, 0.0, 0.0, 0.0), 0.0, 0.0, (0.0,), (0.0,)),
+}
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_the_numbers_are_those_of_the_release(name):
+    (crop, *strengths), jitter, gray, blur, solarize = NUMBERS[name]
+    for view, recipe in enumerate(PUBLISHED[name]):
+        assert recipe.crop_scale == (crop, 1.0)
+        assert recipe.crop_ratio == (3 / 4, 4 / 3)
+        assert [getattr(recipe, operation) for operation in JITTER] == strengths
+        assert (recipe.jitter_p, recipe.gray_p, recipe.flip_p) == (jitter, gray, 0.5)
+        assert (recipe.blur_p, recipe.solarize_p) == (blur[view], solarize[view])
+        assert recipe.blur_sigma == (0.1, 2.0)
+
+
 def test_moco_v1_turns_grey_before_the_jitter_and_the_others_after_it():
     image = decode(photographs(1)[0])
     recipe = PUBLISHED["moco_v1"][0]
@@ -151,3 +180,8 @@ def test_two_views_of_a_method_have_one_normalisation(name):
 def test_a_recipe_that_makes_no_sense_is_refused(change, message):
     with pytest.raises(ValueError, match=message):
         ViewRecipe(**change)
+
+
+def test_the_ends_of_every_range_are_allowed():
+    ViewRecipe(gray_p=1.0, flip_p=0.0, brightness=0.0, contrast=0.0, saturation=0.0, hue=0.5, crop_scale=(1.0, 1.0))
+    ViewRecipe(hue=0.0, crop_ratio=(1.0, 1.0), blur_sigma=(0.5, 0.5), jitter_p=0.0, solarize_p=1.0, blur_p=0.0)

@@ -255,3 +255,53 @@ def test_supervised_reports_its_accuracy():
     assert found.terms["accuracy"] == 0.75
     assert found.total.item() == pytest.approx(F.cross_entropy(logits, labels).item())
     assert not math.isnan(found.total)
+
+
+# The papers' and releases' numbers of heads, losses and queues, where a recipe does not set them.
+NUMBERS = {
+    "barlow_twins": {"projector_width": 8192, "lambd": 0.0051, "lr_biases": 0.0048},
+    "byol": {"projector_width": 256, "projector_hidden": 4096, "ema": 0.996},
+    "kernel_ssl": {"projector_width": 2048, "projector_hidden": 2048, "predictor_hidden": 512, "ema": 0.996},
+    "mec": {
+        "projector_width": 2048, "projector_hidden": 2048, "predictor_hidden": 512, "ema": 0.996, "eps": 64.0,
+        "order": 4, "lamda_warmup": 8.0, "lamda_epochs": 10.0,
+    },
+    "moco_v1": {"temperature": 0.07, "queue_size": 65536, "ema": 0.999, "projector_width": 128},
+    "moco_v2": {"temperature": 0.2, "queue_size": 65536, "ema": 0.999, "projector_width": 128},
+    "simclr": {"temperature": 0.1, "projector_layers": 2, "projector_width": 128},
+    "simsiam": {"projector_width": 2048, "projector_hidden": 2048, "predictor_hidden": 512},
+    "supervised": {"label_smoothing": 0.0},
+    "swav": {
+        "projector_width": 128, "projector_hidden": 2048, "prototypes": 3000, "frozen_iterations": 313,
+        "temperature": 0.1, "epsilon": 0.05, "sinkhorn_iterations": 3, "queue_size": 0, "queue_epochs": 15.0,
+    },
+    "vicreg": {"projector_width": 8192, "sim_coeff": 25.0, "std_coeff": 25.0, "cov_coeff": 1.0},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", NUMBERS)
+def test_options_left_out_have_the_published_numbers(name):
+    options = resolve(["--data=x", f"--method={name}"]).options
+    assert {key: getattr(options, key) for key in NUMBERS[name]} == NUMBERS[name]
+
+
+# Of 8 and of 32 images with rows 16 wide, a queue of 16 and 6 prototypes: the loss's largest matrix, in numbers.
+LARGEST = {
+    "kernel_ssl": (8 * 8, 16 * 16),  # Gram or covariance matrix, whichever is smaller
+    "mec": (8 * 8, 16 * 16),
+    "simclr": (16 * 16, 64 * 64),  # of two views, each with each
+    "moco_v1": (8 * 16, 32 * 16),  # queries and queue
+    "moco_v2": (8 * 16, 32 * 16),
+    "swav": ((16 + 16) * 6, (64 + 16) * 6),  # rows of both views and of the queue, and prototypes
+    "barlow_twins": (16 * 16, 16 * 16),
+    "vicreg": (16 * 16, 16 * 16),
+    "byol": (0, 0),
+    "simsiam": (0, 0),
+    "supervised": (0, 0),
+}
+
+
+@pytest.mark.parametrize("name", LARGEST)
+def test_the_plan_counts_the_numbers_of_the_largest_matrix(name):
+    method = small_method(name)
+    assert (method.loss_numbers(8), method.loss_numbers(32)) == LARGEST[name]
