@@ -20,6 +20,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -147,9 +148,12 @@ def all_mutants(area: str) -> Iterator[Mutant]:
         path = ROOT / name
         for file in sorted(path.rglob("*.py")) if path.is_dir() else [path] if path.is_file() else []:
             source = file.read_text(encoding="utf-8")
-            lines = source.splitlines()
+            lines, times = source.splitlines(), Counter()
             for number, (_, line, change) in enumerate(places(ast.parse(source))):
-                yield Mutant(area, file.relative_to(ROOT).as_posix(), number, line, lines[line - 1].strip(), change)
+                times[line, change] += 1
+                nth = f" (no. {times[line, change]})" if times[line, change] > 1 else ""
+                words = lines[line - 1].strip()
+                yield Mutant(area, file.relative_to(ROOT).as_posix(), number, line, words, change + nth)
 
 
 def tests_of(mutant: Mutant) -> list[str]:
@@ -251,6 +255,9 @@ def main(argv: list[str] | None = None) -> int:
     areas = options.area.split(",")
     if unknown := set(areas) - set(AREAS):
         parser.error(f"unknown area {', '.join(sorted(unknown))}; there are {', '.join(AREAS)}")
+    everything = {(m.path, m.source, m.change) for area in AREAS for m in all_mutants(area)}
+    if stale := EQUIVALENT.keys() - everything:
+        parser.error(f"tests/mutants_equivalent.py lists what is not there any more: {sorted(stale)}")
     candidates = [m for area in areas for m in all_mutants(area) if options.only in m.path]
     chosen = _sample(candidates, areas, options.sample, options.seed)
     part, parts = map(int, options.part.split("/"))
