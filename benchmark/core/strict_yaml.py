@@ -90,13 +90,13 @@ def load_yaml(path: str | Path) -> Any:
         regular = Path(path).is_file()
         size = Path(path).stat().st_size if regular else 0
         if size > MAX_BYTES:
-            raise UserError(f"{shorten(str(path))} has {size / 2**20:.0f} MiB; a YAML file of ours has 1 at most.")
+            raise UserError(f"{shorten(str(path), 300)} has {size / 2**20:.0f} MiB; a YAML file of ours has 1 at most.")
         text = Path(path).read_text(encoding="utf-8") if regular else ""
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else error
-        raise UserError(f"{shorten(str(path))} cannot be read ({reason}); give the path of a YAML file.") from None
+        raise UserError(f"{shorten(str(path), 300)} cannot be read ({reason}); give the path of a YAML file.") from None
     if not regular:
-        raise UserError(f"there is no file {shorten(str(path))}; give the path of a YAML file.")
+        raise UserError(f"there is no file {shorten(str(path), 300)}; give the path of a YAML file.")
     try:
         return parse_yaml(text)
     except yaml.YAMLError as error:

@@ -182,7 +182,7 @@ def _check_weights(weights: str, runs: dict[str, list[PlannedRun]], path: Path) 
         there = False
     if not there:
         near = nearest(weights[:100], [*runs, *NO_CHECKPOINT])
-        raise UserError(f"{path} fine-tunes {shorten(repr(weights))}, which is neither a run nor a file{near}")
+        raise UserError(f"{path} fine-tunes {shorten(repr(weights), 300)}, which is neither a run nor a file{near}")
 
 
 def flags(options: dict[str, Any]) -> list[str]:

@@ -1,5 +1,8 @@
 """Small pre-training runs for the tests: a folder of pictures, flags that take seconds, calls as users make them."""
 
+import contextlib
+import io
+import json
 import os
 import subprocess
 import sys
@@ -11,8 +14,10 @@ import torch
 from PIL import Image
 
 from benchmark.core.folder import ROOT
+from benchmark.records import RunRecord
 from pretrain.methods.base import Method
 from pretrain.methods.registry import make_method
+from pretrain.run import main
 from pretrain.training.config import PretrainConfig, make_config
 
 SCRIPT = str(ROOT / "pretrain" / "run.py")
@@ -79,3 +84,22 @@ def equal(a: Any, b: Any) -> bool:
     if isinstance(a, list):
         return len(a) == len(b) and all(map(equal, a, b))
     return a == b
+
+
+def said_by(arguments: list[str]) -> str:
+    """Run main; return what it wrote to standard error, the progress bar included."""
+    said = io.StringIO()
+    with contextlib.redirect_stderr(said):
+        assert main(arguments) == 0
+    return said.getvalue()
+
+
+def record_of(folder: Path) -> RunRecord:
+    """Return the one record that a run has left."""
+    (path,) = (folder / "records").glob("*.json")
+    return RunRecord.read(path)
+
+
+def lines(run: Path) -> list[dict[str, Any]]:
+    """Return the lines of a run's metrics.json."""
+    return [json.loads(line) for line in (run / "metrics.json").read_text().splitlines()]

@@ -1,9 +1,5 @@
-"""pretrain/run.py as users call it: whole small runs, mistakes, odd images, failures, resuming what has changed."""
+"""pretrain/run.py as users call it: whole small runs, mistakes, odd images, resuming what has changed."""
 
-import contextlib
-import dataclasses
-import io
-import json
 import shutil
 
 import numpy as np
@@ -15,32 +11,12 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from benchmark.core.errors import RunFailed, UserError
 from benchmark.core.folder import ROOT
-from benchmark.records import RunRecord
 from pretrain.engine.checkpoint import LAST, PREVIOUS, load_checkpoint, save_checkpoint
 from pretrain.engine.export import BACKBONE
-from pretrain.methods.kernel_ssl import KernelSSL
 from pretrain.run import main
-from pretrain.training.hooks import FailureSignatures
-from tests.pretrain.runs import call, flags, pictures
+from tests.pretrain.runs import call, flags, lines, pictures, record_of, said_by
 
 CLOTHING = ROOT.parent / "shared" / "data" / "clothing" / "train"
-
-
-def said_by(arguments):
-    """Run main; return what it wrote to standard error, the progress bar included."""
-    said = io.StringIO()
-    with contextlib.redirect_stderr(said):
-        assert main(arguments) == 0
-    return said.getvalue()
-
-
-def record_of(folder):
-    (path,) = (folder / "records").glob("*.json")
-    return RunRecord.read(path)
-
-
-def lines(run):
-    return [json.loads(line) for line in (run / "metrics.json").read_text().splitlines()]
 
 
 @pytest.fixture(scope="module")
@@ -389,69 +365,3 @@ def test_a_kept_checkpoint_in_the_place_of_the_last_continues_from_there(complet
     assert "continuing at iteration 3 of 6 (epoch 1)" in said_by(flags(copy, log_every=2, keep_epochs=1))
     first, second = (load_checkpoint(folder / "run" / LAST)["model"] for folder in (completed[0], copy))
     assert all(torch.equal(value, second[name]) for name, value in first.items())
-
-
-# --- Runs that fail -----------------------------------------------------------------------------------------------
-
-
-def check_diverged(folder):
-    record = record_of(folder)
-    assert record.status == "diverged"
-    assert record.details["iteration"] == 3
-    assert record.details["lr_at_end"] > 1e28
-    assert "the loss is not finite at iteration 3" in record.details["reason"]
-    assert record.epochs == 1
-    # Step 1 has lr 0 in the warm-up and ends an epoch; the weights of step 2 are beyond float32, and are not written.
-    last = load_checkpoint(folder / "run" / LAST)
-    assert last["iteration"] == 1
-    assert all(torch.isfinite(value).all() for value in last["model"].values())
-
-
-DIVERGING = {"lr": 1e38, "weight_decay": 1e6, "epochs": 10, "warmup_epochs": 1.5, "batch_size": 24}
-
-
-def test_a_run_that_diverges_says_so_and_keeps_the_last_good_checkpoint(completed, tmp_path):
-    with pytest.raises(RunFailed, match=r"the loss is not finite at iteration 3 .* the last good checkpoint"):
-        main(flags(tmp_path, completed[0] / "data", **DIVERGING))
-    check_diverged(tmp_path)
-
-
-def test_processes_that_diverge_together_write_one_record(completed, tmp_path):
-    done = call(flags(tmp_path, completed[0] / "data", **DIVERGING), processes=2)
-    assert done.returncode == 1
-    assert done.stderr.count("failed: the loss is not finite at iteration 3") == 1
-    check_diverged(tmp_path)
-
-
-@pytest.fixture
-def short_window(monkeypatch):
-    """The signatures compare windows of 10 iterations instead of 50."""
-    monkeypatch.setattr(FailureSignatures.__init__, "__defaults__", (10, 0))
-
-
-def warnings_of(folder, data, **changes):
-    """Return the failure signatures in the record of a run, and what it said."""
-    text = said_by(flags(folder, data, **changes))
-    return record_of(folder).details["warnings"], text
-
-
-def test_black_images_collapse_and_leave_no_gradient(tmp_path):
-    found, text = warnings_of(tmp_path, pictures(tmp_path / "data", 16, level=0), epochs=1)
-    assert set(found) >= {"collapse of the backbone", "collapse of the projector", "vanishing gradient"}
-    assert text.count("warning: collapse of the backbone at iteration 1: effective rank 1.00") == 1
-
-
-def test_a_loss_that_does_not_move_and_a_gradient_that_explodes(completed, tmp_path, short_window, monkeypatch):
-    """A learning rate of nothing; and a loss that is a million times itself in the last of 24 steps."""
-    loss, calls = KernelSSL.loss, []
-
-    def at_last_enormous(self, *arguments):
-        calls.append(None)
-        found = loss(self, *arguments)
-        return dataclasses.replace(found, total=found.total * (1e6 if len(calls) == 24 else 1.0))
-
-    monkeypatch.setattr(KernelSSL, "loss", at_last_enormous)
-    found, text = warnings_of(tmp_path, completed[0] / "data", lr=1e-9, batch_size=4, epochs=4, log_every=99)
-    assert set(found) == {"loss does not move", "exploding gradient"}
-    assert "warning: exploding gradient at iteration 24: its norm is" in text
-    assert found["loss does not move"].startswith("iteration 20: ")

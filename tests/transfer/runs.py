@@ -1,13 +1,21 @@
 """Small fine-tuning runs for the tests: a tiny COCO set, options that take seconds, calls as users make them."""
 
+import json
 import os
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
+import torch
+
+from benchmark.core.files import write_json
 from benchmark.core.folder import ROOT
+from benchmark.core.options import parse
 from benchmark.embedded.composer import write_coco_split, write_voc_split
+from benchmark.records import RunRecord
+from transfer.detection.config import DetectionConfig
+from transfer.detection.run import prepare
 
 SCRIPT = str(ROOT / "transfer" / "coco.py")
 SIZE = 64
@@ -64,3 +72,26 @@ def start(arguments: list[str], processes: int = 1, script: str = SCRIPT) -> "su
         text=True,
         start_new_session=True,
     )
+
+
+def the_record(folder: Path) -> RunRecord:
+    """Return the one record that a run has left."""
+    (path,) = (folder / "records").glob("*.json")
+    return RunRecord.read(path)
+
+
+def lines(folder: Path) -> list[dict[str, Any]]:
+    """Return the lines of a run's metrics.json."""
+    return [json.loads(line) for line in (folder / "run" / "metrics.json").read_text().splitlines()]
+
+
+def claim_for(folder: Path, arguments: list[str]) -> None:
+    """Make `folder` that of the run with these arguments, without running it."""
+    run = prepare("coco", parse(DetectionConfig, arguments, "", ""), torch.device("cpu"))
+    write_json(folder / "run.json", run.identity)
+
+
+def with_objects(root: Path) -> int:
+    """Count the training images that have an object: those that Detectron2 trains on."""
+    content = json.loads((root / "annotations" / "instances_train2017.json").read_text())
+    return len({annotation["image_id"] for annotation in content["annotations"]})

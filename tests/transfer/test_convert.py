@@ -1,8 +1,6 @@
-"""Tests of transfer/convert.py: every layout there and back, strictness, branches, epochs, the command line."""
+"""Tests of transfer/convert.py: every layout there and back, strictness, branches, epochs."""
 
 import argparse
-import subprocess
-import sys
 
 import numpy as np
 import pytest
@@ -13,11 +11,10 @@ from safetensors.torch import save_file
 
 from benchmark.core.errors import UserError
 from benchmark.core.files import sha256_of_file
-from benchmark.core.folder import ROOT
 from pretrain.engine.export import export_backbone
+from tests.transfer.checkpoints.converted import is_exactly, saved
 from tests.transfer.checkpoints.layout_files import (
     FILES,
-    detectron2,
     light,
     numbered,
     split_c4,
@@ -28,25 +25,9 @@ from tests.transfer.checkpoints.layout_files import (
 from transfer.checkpoints.conversion import convert_checkpoint
 from transfer.checkpoints.detectron2_form import AUTHOR
 from transfer.checkpoints.inspection import inspect_file
-from transfer.convert import main
 
 ONLINE, MOMENTUM = light(0), light(1)
 MOCO = FILES["moco"][1](ONLINE, MOMENTUM)
-
-
-def saved(content, folder, name="file.pth"):
-    """Save in the test's folder and return the path."""
-    torch.save(content, folder / name)
-    return folder / name
-
-
-def is_exactly(content, state):
-    """Whether a converted file holds exactly the 265 tensors of a network, by names written by hand."""
-    expected = detectron2(state)
-    return content["model"].keys() == expected.keys() and all(
-        tensor.dtype == torch.float32 and torch.equal(tensor, expected[name].float())
-        for name, tensor in content["model"].items()
-    )
 
 
 @pytest.mark.parametrize("name", FILES)
@@ -351,102 +332,6 @@ def test_a_numbered_stage_that_is_missing_is_named_by_its_number(tmp_path):
     state = {name: tensor for name, tensor in numbered(ONLINE).items() if not name.startswith(dropped)}
     with pytest.raises(UserError, match=r"51 missing: 7\.\* \(all 50, 7\.0.*running_var\), 5\.0\.conv1\.weight"):
         convert_checkpoint(saved({"state_dict": under("backbone.", state)}, tmp_path))
-
-
-# The command
-
-
-def test_inspect_says_it_all_and_writes_nothing(tmp_path, capsys):
-    content = FILES["dino"][1](ONLINE, MOMENTUM)
-    path = saved(content, tmp_path, "dino.pth")
-    assert main([str(path), "--inspect"]) == 0
-    told = capsys.readouterr().out
-    assert "dino (DINO)" in told
-    assert "online          under 'student.backbone.': 265 of 265" in told
-    assert "momentum        under 'teacher.backbone.': 265 of 265" in told
-    assert "epoch           800\ntotal epochs    800" in told
-    assert f"sha256          {sha256_of_file(path)}" in told
-    assert [item.name for item in tmp_path.iterdir()] == ["dino.pth"]
-
-
-def test_inspect_of_files_that_cannot_be_converted(tmp_path, capsys):
-    assert main([str(saved({"x.weight": torch.ones(3)}, tmp_path)), "--inspect"]) == 0
-    assert "none: it looks like no ResNet" in capsys.readouterr().out
-    assert main([str(saved(under("slow.", ONLINE), tmp_path)), "--inspect"]) == 0
-    assert "take it by --layout at:slow" in capsys.readouterr().out
-
-
-def test_inspect_tells_likeness_and_epochs_of_what_is_refused(tmp_path, capsys):
-    small = torchvision.models.resnet34().state_dict()
-    assert main([str(saved({"epoch": 7, "state_dict": under("module.encoder_k.", small)}, tmp_path)), "--inspect"]) == 0
-    told = capsys.readouterr().out
-    assert "it looks like MoCo v1 / v2, HCSC, MSF, SlotCon with ResNet-34" in told
-    assert "refused: " in told
-    assert "has no online branch" in told
-    assert "method          unknown\nepoch           7\ntotal epochs    unknown" in told
-
-
-def call(*arguments, folder):
-    script = str(ROOT / "transfer" / "convert.py")
-    return subprocess.run([sys.executable, script, *arguments], capture_output=True, text=True, cwd=folder, timeout=120)
-
-
-def test_the_command_as_users_call_it(tmp_path):
-    saved(MOCO, tmp_path, "moco.pth.tar")
-    done = call("moco.pth.tar", "--output", "out/d2.pth", "--branch", "momentum", folder=tmp_path)
-    assert done.returncode == 0, done.stderr
-    assert "265 of 265 tensors" in done.stdout
-    assert is_exactly(torch.load(tmp_path / "out/d2.pth", weights_only=True), MOMENTUM)
-    done = call("moco.pth.tar", "--layout", "dino", "--output", "no.pth", folder=tmp_path)
-    assert (done.returncode, len(done.stderr.splitlines()), done.stdout) == (2, 1, "")
-    assert not (tmp_path / "no.pth").exists()
-
-
-def test_another_file_is_not_overwritten_unasked(tmp_path, capsys):
-    path = saved(MOCO, tmp_path, "moco.pth.tar")
-    assert main([str(path)]) == 0
-    assert (tmp_path / "moco.detectron2.pth").is_file()
-    assert main([str(path)]) == 0
-    assert "already holds exactly this" in capsys.readouterr().out
-    with pytest.raises(UserError, match="--overwrite"):
-        main([str(path), "--branch", "momentum"])
-    assert main([str(path), "--branch", "momentum", "--overwrite"]) == 0
-    with pytest.raises(UserError, match="the checkpoint itself"):
-        main([str(path), "--output", str(path)])
-
-
-@pytest.mark.parametrize("name", ["n" * 300, "file.pth/x.pth"])
-def test_an_output_that_cannot_be_written(name, tmp_path):
-    path = saved(MOCO, tmp_path)
-    with pytest.raises(UserError, match=r"cannot be written|longer than a name of a file can be"):
-        main([str(path), "--output", str(tmp_path / name)])
-    assert [item.name for item in tmp_path.iterdir()] == ["file.pth"]
-
-
-@pytest.mark.parametrize(
-    ("name", "written"),
-    [
-        ("lr0.1.pth", "lr0.1.detectron2.pth"),
-        ("epoch=99-step=1.5.ckpt", "epoch=99-step=1.5.detectron2.pth"),
-        ("R-50.pkl", "R-50.detectron2.pth"),
-        (".hidden.pth", ".hidden.detectron2.pth"),
-        ("with space \u00fc", "with space \u00fc.detectron2.pth"),
-    ],
-)
-def test_the_default_output_has_the_checkpoint_s_name(name, written, tmp_path):
-    assert main([str(saved(MOCO, tmp_path, name))]) == 0
-    assert sorted(item.name for item in tmp_path.iterdir()) == sorted([name, written])
-
-
-def test_mistakes_on_the_command_line(tmp_path):
-    for arguments, message in [
-        ([], "0 files are given"),
-        (["a", "b"], "2 files are given"),
-        ([str(tmp_path / "absent.pth")], "there is no file"),
-        ([str(saved(MOCO, tmp_path)), "--branch", "teacher"], "--branch has no value 'teacher'"),
-    ]:
-        with pytest.raises(UserError, match=message):
-            main(arguments)
 
 
 def test_hyper_parameters_that_say_nothing(tmp_path):

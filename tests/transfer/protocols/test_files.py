@@ -70,6 +70,11 @@ def test_a_base_is_inherited_and_its_lists_are_replaced(tmp_path):
     assert resolve(str(plain), data=data()).task == "coco"
 
 
+def test_a_long_path_is_named_to_its_end(tmp_path):
+    """What tells it from others is its end; on clusters 100 characters before it are usual."""
+    refused("an-absent-protocol.yaml;", name=str(tmp_path / ("project/" * 15) / "an-absent-protocol.yaml"))
+
+
 @pytest.mark.parametrize(
     ("text", "parts"),
     [
