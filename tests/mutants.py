@@ -49,7 +49,7 @@ AREAS = {
     ),
 }
 # Test files that take a minute or more: they run last, so that only what all others let pass costs so much.
-DEAR = ("test_whole_runs.py", "test_two_processes.py", "test_convert.py", "test_sources.py", "test_hostile.py",
+DEAR = ("test_whole_runs.py", "test_two_processes.py", "test_sources.py", "test_hostile.py",
         "test_browser.py")  # fmt: skip
 # What nearly every test imports and no mutant changes: imported once, before the processes of the mutants are forked.
 COMMON = ("hypothesis", "numpy", "scipy.stats", "pandas", "matplotlib.figure", "torch", "torchvision", "cv2",
