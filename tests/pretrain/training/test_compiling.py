@@ -87,3 +87,14 @@ def test_no_compiler_is_one_sentence(monkeypatch):
     monkeypatch.setattr(torch, "compile", fails)
     with pytest.raises(UserError, match=r"--compile: torch cannot compile on this machine \(no C\+\+ compiler\)"):
         compiling.check_compiler(CPU)
+
+
+@pytest.mark.parametrize(("text", "said"), [("x" * 500, "x" * 200), ("", "RuntimeError")])
+def test_a_compiler_s_long_report_is_cut_and_a_silent_one_named(text, said, monkeypatch):
+    def fails(*_, **__):
+        raise RuntimeError(text)
+
+    monkeypatch.setattr(torch, "compile", fails)
+    with pytest.raises(UserError) as error:
+        compiling.check_compiler(CPU)
+    assert f"({said})" in str(error.value)

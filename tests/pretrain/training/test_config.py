@@ -15,6 +15,7 @@ from benchmark.core.value_types import option_types
 from pretrain.images.options import ViewOptions
 from pretrain.images.recipe import PUBLISHED
 from pretrain.methods.registry import method_class, method_names
+from pretrain.training import recipe
 from pretrain.training.command_line import resolve
 from pretrain.training.config import NOT_IDENTITY, PretrainConfig, make_config
 from pretrain.training.recipe import NOT_RECIPE, SMALL, differences, recipe_file
@@ -223,6 +224,12 @@ def test_a_short_run_warms_up_for_a_tenth():
         (["--batch-size=1"], ["--batch-size is 1", "2 or more"]),
         (["--epochs=5", "--warmup-epochs=10"], ["--warmup-epochs 10", "--epochs 5", "shorter warm-up"]),
         ([f"--config={IMAGENET}", "--epochs=10"], ["--warmup-epochs 10", "--epochs 10"]),
+        (["--epochs=5", "--warmup-epochs=5"], ["--warmup-epochs 5", "--epochs 5"]),
+        (["--lr-schedule=steps", "--lr-drops=0.5,0.5"], ["--lr-drops 0.5,0.5 must ascend"]),
+        (["--lr-schedule=steps", "--lr-drops=0.6,0.5"], ["--lr-drops 0.6,0.5 must ascend"]),
+        (["--keep-epochs=0"], ["--keep-epochs names 0"]),
+        (["--image-size=4097"], ["--image-size is 4097"]),
+        (["--batch-size=1048577"], ["--batch-size is 1048577"]),
         (["--epochs=0"], ["--epochs is 0", "above 0"]),
         (["--epochs=many"], ["--epochs is 'many'", "a whole number"]),
         (["--lr=-1"], ["--lr is -1", "above 0"]),
@@ -265,6 +272,40 @@ def test_refused_in_one_sentence(arguments, words):
     text = str(refused.value)
     assert all(word in text for word in words), text
     assert "\n" not in text
+
+
+def test_the_ends_of_every_range_are_allowed():
+    config = resolve([*WITH_DATA, "--keep-epochs=1,400", "--image-size=4096", "--batch-size=2"])
+    assert (config.keep_epochs, config.image_size, config.batch_size) == ((1, 400), 4096, 2)
+    assert resolve([*WITH_DATA, "--batch-size=1048576", "--lr=0.001"]).batch_size == 2**20
+
+
+@pytest.mark.parametrize(
+    ("scaling", "lr", "words"),
+    [("linear", 1.2, "0.3 x 1024/256 = 1.2"), ("sqrt", 9.6, "0.3 x root of 1024 = 9.6"), ("none", 0.3, "0.3 = 0.3")],
+)
+def test_the_learning_rate_is_scaled_with_the_batch(scaling, lr, words):
+    config = resolve([*WITH_DATA, "--lr=0.3", "--batch-size=1024", f"--lr-scaling={scaling}"])
+    assert config.scaled_lr == pytest.approx(lr)
+    assert config.scaling_words == words
+
+
+def test_what_no_recipe_says_has_the_defaults_of_the_documentation():
+    config = resolve(WITH_DATA)
+    assert (config.seed, config.keep_every, config.keep_epochs, config.diagnose_every) == (0, 0, (), 0)
+    assert (config.checkpoint_minutes, config.log_every, config.device) == (10.0, 10, "auto")
+    assert (config.resume, config.dry_run, config.compile) == (True, False, False)
+    plain = make_config()  # without any recipe
+    assert (plain.epochs, plain.lr, plain.batch_size, plain.image_size, plain.workers) == (400, 0.5, 1024, 224, 8)
+    assert (plain.warmup_lr, plain.lr_final, plain.weight_decay, plain.zero_init) == (0.0, 0.0, 1e-5, True)
+
+
+def test_a_method_without_a_recipe_for_the_embedded_photographs_has_small_sizes(monkeypatch):
+    monkeypatch.setattr(recipe, "recipe_file", lambda m, kind: recipe_file(m, kind) if kind == "imagenet" else None)
+    config = resolve(["--method=simclr"])
+    assert (config.epochs, config.images, config.image_size, config.batch_size) == (2, 6000, 48, 64)
+    assert (config.workers, config.log_every, config.precision, config.views) == (0, 5, "bf16", "fast")
+    assert config.warmup == 0.2
 
 
 def test_help_alone_names_the_methods_and_imports_no_torch():

@@ -67,6 +67,47 @@ def test_a_gradient_of_zero_is_seen_at_once():
     assert "vanishing gradient" in watch([result(norm=0.0)])[1]
 
 
+def test_a_run_is_watched_by_windows_of_fifty_iterations():
+    hook = FailureSignatures([].append)
+    run(hook, [result(-1.0, 5.0)] * 120)
+    assert hook.found["loss does not move"].startswith("iteration 100: its mean over 50 iterations is -1")
+
+
+@pytest.mark.parametrize(
+    ("last", "found"),
+    [
+        (result(norm=200.0), []),  # a hundred times the usual norm of 2
+        (result(norm=200.1), ["exploding gradient"]),
+        (result(norm=2.0e-4), []),  # a ten thousandth of it
+        (result(norm=1.9e-4), ["vanishing gradient"]),
+        (result(effective_rank_projector=1.5), []),
+        (result(effective_rank_projector=1.49), ["collapse of the projector"]),
+    ],
+)
+def test_where_each_sign_begins(last, found):
+    steady = [result(-1 - 0.01 * i, 2.0) for i in range(2 * WINDOW)]
+    assert list(watch([*steady, last])[1]) == found
+
+
+def test_a_norm_below_a_hundred_millionth_vanishes_whatever_is_usual():
+    assert watch([result(norm=1.0e-8)])[1] == {}
+    assert list(watch([result(norm=0.9e-8)])[1]) == ["vanishing gradient"]
+
+
+def test_the_usual_norm_is_known_after_a_whole_window():
+    steady = [result(-1 - 0.01 * i, 2.0) for i in range(WINDOW)]
+    assert watch([*steady[:-1], result(-2.0, 900.0)])[1] == {}
+    assert list(watch([*steady, result(-2.0, 900.0)])[1]) == ["exploding gradient"]
+
+
+@pytest.mark.parametrize(("apart", "still"), [(1.75, True), (-1.75, True), (1.83, False), (-1.83, False)])
+def test_a_loss_has_moved_when_its_means_are_four_standard_errors_apart(apart, still):
+    """Both windows have variance 1, so the difference of their means has a standard error of sqrt(2 / 10)."""
+    first, second = ([result(begin + (-1) ** i, 5.0) for i in range(WINDOW)] for begin in (0.0, apart))
+    assert 4 * math.sqrt(2 / WINDOW) == pytest.approx(1.789, abs=1e-3)
+    assert ("loss does not move" in watch([*first, *second])[1]) == still
+
+
 def test_a_growing_gradient_within_bounds_is_no_explosion():
     assert watch([*healthy(2 * WINDOW), result(norm=50.0)])[1] == {}
 
