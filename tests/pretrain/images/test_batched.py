@@ -8,8 +8,8 @@ import torch
 
 from pretrain.images.batched import apply_batched
 from pretrain.images.decoding import decode
-from pretrain.images.parameters import draw
-from pretrain.images.recipe import PUBLISHED
+from pretrain.images.parameters import ViewParameters, draw
+from pretrain.images.recipe import PUBLISHED, ViewRecipe
 from pretrain.images.reference import apply_reference
 from tests.pretrain.images.pictures import photographs
 from tests.pretrain.images.test_engines import PLAIN, TOLERANCES
@@ -32,6 +32,42 @@ def test_every_operation_agrees_with_the_reference(change, recipe, size, mean, b
         assert np.abs(difference).mean() <= mean
         assert abs(difference.mean()) <= bias
         assert np.percentile(np.abs(difference), 99) <= percentile
+
+
+NOISE = np.random.default_rng(0).integers(0, 256, (128, 128, 3), dtype=np.uint8)  # 16,384 colours, no structure
+EXACT = [
+    {"gray": True},
+    {"solarize": True},
+    {"flip": True},
+    *({"jitter": ((kind, by),)} for kind in ("brightness", "contrast", "saturation") for by in (0.2, 0.6, 1.4, 1.8)),
+]
+
+
+def on_noise(**change):
+    """Return what this engine and Pillow make of the noise by one operation, nothing being resized."""
+    recipe = ViewRecipe(blur_kind="gaussian")
+    drawn = dataclasses.replace(ViewParameters((0, 0, 128, 128)), **change)
+    return alone(NOISE, drawn, recipe, 128).astype(int), apply_reference(NOISE, drawn, recipe, 128).astype(int)
+
+
+@pytest.mark.parametrize("change", EXACT, ids=str)
+def test_whole_number_arithmetic_is_pillows_bit_for_bit(change):
+    ours, pillows = on_noise(**change)
+    assert np.array_equal(ours, pillows)
+
+
+@pytest.mark.parametrize("shift", [-0.5, -0.31, -0.004, 0.0, 0.003, 0.05, 0.2, 0.5])
+def test_hues_are_pillows_but_for_roundings_of_its_float32(shift):
+    ours, pillows = on_noise(jitter=(("hue", shift),))
+    assert (ours != pillows).mean() < 0.002
+    assert np.abs(ours - pillows).max() <= 5  # one step of 255 along the hue
+
+
+@pytest.mark.parametrize("sigma", [0.1, 0.3, 0.7, 1.3, 2.0])
+def test_a_true_gaussian_is_the_references_but_for_the_last_bit(sigma):
+    ours, reference = on_noise(blur=sigma)
+    assert (ours != reference).mean() < 0.001
+    assert np.abs(ours - reference).max() <= 1
 
 
 @pytest.mark.parametrize("size", [32, 96, 224])
