@@ -131,6 +131,41 @@ def test_nothing_trusts_a_file_unasked(read, word, tmp_path):
     assert not mark.exists()
 
 
+def test_five_names_that_need_trust_are_listed_each_cut_at_80_characters(tmp_path):
+    values = [pathlib.PurePosixPath("a"), collections.deque([1]), collections.Counter("a"), 1j, os.system, ViaEval("x")]
+    values += [collections.ChainMap({}), argparse.ArgumentParser]
+    torch.save({f"v{number}": value for number, value in enumerate(values)}, tmp_path / "file.pth")
+    with pytest.raises(UserError, match="could run code") as caught:
+        read_file(tmp_path / "file.pth")
+    assert str(caught.value).partition(", which could")[0].count(", ") == 4
+    (tmp_path / "file.pkl").write_bytes(b"\x80\x04}" + _name("m" * 70, "n" * 70) + b".")
+    with pytest.raises(UserError, match=rf"names {'m' * 70}\.{'n' * 9}, which"):
+        read_file(tmp_path / "file.pkl")
+
+
+@pytest.mark.parametrize(("length", "said"), [(16 * 2**20, "is damaged"), (16 * 2**20 + 1, "neither a torch file")])
+def test_a_safetensors_header_has_at_most_16_mib(length, said, tmp_path):
+    (tmp_path / "file.safetensors").write_bytes(length.to_bytes(8, "little") + b'{"a":{}}')
+    with pytest.raises(UserError, match=said):
+        read_file(tmp_path / "file.safetensors")
+
+
+@pytest.mark.parametrize(("more", "said"), [(0, "is damaged"), (1, "describes its tensors in 64 MiB")])
+def test_a_torch_file_describes_its_tensors_in_at_most_64_mib(more, said, tmp_path):
+    with zipfile.ZipFile(tmp_path / "file.pth", "w", zipfile.ZIP_STORED) as archive:
+        archive.writestr("a/data.pkl", b"\xff" * (64 * 2**20 + more))
+        archive.writestr("a/version", b"3\n")
+    with pytest.raises(UserError, match=said):
+        read_file(tmp_path / "file.pth")
+
+
+def test_of_a_folder_five_files_are_named(tmp_path):
+    for number in range(7):
+        (tmp_path / f"c{number}.pth").touch()
+    with pytest.raises(UserError, match=r"\(c0\.pth, c1\.pth, c2\.pth, c3\.pth, c4\.pth\)"):
+        read_file(tmp_path)
+
+
 def test_with_trust_a_class_that_is_not_installed_becomes_a_shell(tmp_path):
     (tmp_path / "absent_package.py").write_text("class AttributeDict(dict):\n    pass\n")
     program = "import torch, absent_package as a; torch.save({'h': a.AttributeDict(x=1), 't': torch.ones(2)}, 'f.pth')"
