@@ -62,4 +62,24 @@ EQUIVALENT: dict[tuple[str, str, str], str] = {
         "self._full = bool(o.queue_size) and bool(self.queue[0, -1].any())",
         "0 -> 1",
     ): "the queues of both views are filled by the same step",
+    (
+        "pretrain/losses/kernel_ssl/eigen.py",
+        "_TERMS = 14  # 0.05^14 is below float64's rounding",
+        "14 -> 15",
+    ): "the fifteenth term is below float64's rounding",
+    (
+        "pretrain/losses/kernel_ssl/eigen.py",
+        "small = x < _SMALL",
+        "Lt -> LtE",
+    ): "series and formula agree to rounding where they meet",
+    (
+        "pretrain/losses/kernel_ssl/eigen.py",
+        "_CLOSE = 1e-5  # eigenvalues relatively nearer than this share the derivative at their middle",
+        "1e-05 -> 1.5000000000000002e-05",
+    ): "quotient and derivative agree to the same rounding on both sides of either border",
+    (
+        "pretrain/losses/kernel_ssl/eigen.py",
+        "close = difference.abs() < _CLOSE * (middle + scale)",
+        "Lt -> LtE",
+    ): "quotient and derivative agree there to rounding",
 }
