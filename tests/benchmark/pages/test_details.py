@@ -87,9 +87,7 @@ def test_what_was_run_is_counted():
     later = {"created": "2026-01-04T00:00:00+00:00"}
     records = [
         detection("byol", 400, 0, 37.0, duration_seconds=3600.0),
-        detection(
-            "byol", 400, 1, 37.0, status="diverged", duration_seconds=1800.0, created="2026-01-04T00:00:00+00:00"
-        ),
+        detection("byol", 400, 1, 37.0, status="diverged", duration_seconds=1800.0, **later),
         detection("mec", 400, 1, 37.0, kind="imported", duration_seconds=None, hardware={}),
         detection("mec", 400, 2, 37.0, **cpu),
     ]
