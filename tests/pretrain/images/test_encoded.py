@@ -9,6 +9,7 @@ from PIL import Image
 from benchmark.core.errors import UserError
 from pretrain.images.batched import apply_batched
 from pretrain.images.decoding import decode
+from pretrain.images.encoded import encoded as encode
 from pretrain.images.listing import list_images
 from pretrain.images.loading import FolderUnreadable, make_loader
 from pretrain.images.parameters import draw
@@ -61,6 +62,17 @@ def kinds(tmp_path):
     for name, content in files.items():
         (root / name).write_bytes(content)
     return root
+
+
+@pytest.mark.parametrize(("behind", "trusted"), [(0, True), (62, True), (63, False)])
+def test_a_jpeg_whose_end_is_among_its_last_64_bytes_goes_to_the_device_as_it_is(behind, trusted):
+    content = photographs(1)[0] + bytes(behind)
+    found = encode(content, 5, (0, 3), SETTINGS)
+    assert found.jpeg == trusted
+    height, width = decode(content).shape[:2]
+    assert (found.height, found.width) == (height, width)
+    assert found.length == len(found.content) == (len(content) if trusted else 3 * height * width)
+    assert not encode(content, 5, (0, 3), SETTINGS, trusting=False).jpeg
 
 
 @pytest.mark.parametrize("workers", [0, 2])

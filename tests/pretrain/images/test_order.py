@@ -15,6 +15,12 @@ def test_an_epochs_order_is_a_permutation_that_depends_on_seed_and_epoch():
     assert epoch_order(1000, 0, 0).itemsize == 4  # 56 MB for 14 million images
 
 
+def test_the_order_is_that_of_earlier_versions():
+    """A run that was begun with another version of this code goes on with the images that it has not seen."""
+    assert epoch_order(10, seed=3, epoch=7).tolist() == [2, 0, 3, 5, 8, 4, 1, 6, 9, 7]
+    assert epoch_order(10, seed=0, epoch=0).tolist() == [9, 2, 5, 1, 8, 3, 4, 7, 0, 6]
+
+
 def test_every_place_in_the_order_is_equally_likely():
     places = np.array([np.flatnonzero(epoch_order(8, 0, epoch) == 0)[0] for epoch in range(1600)])
     assert np.bincount(places, minlength=8).min() > 140  # 200 expected, sd 13
