@@ -158,8 +158,8 @@ def all_mutants(area: str) -> Iterator[Mutant]:
                 yield Mutant(area, file.relative_to(ROOT).as_posix(), number, line, words, change + nth)
 
 
-def tests_of(mutant: Mutant) -> list[str]:
-    """Return the area's tests: those of the mutated module first, the dear ones of the others last."""
+def tests_of(mutant: Mutant, cheap: bool = False) -> list[str]:
+    """Return the area's tests: those of the mutated module first, the dear ones of the others last, or not at all."""
     found = []
     for name in [*MIRRORS.get(mutant.path, []), *AREAS[mutant.area][1]]:
         path = ROOT / name
@@ -168,9 +168,9 @@ def tests_of(mutant: Mutant) -> list[str]:
 
     def cost(file: Path) -> tuple[bool, bool, bool]:
         mirrors = file.stem == f"test_{stem}" or file.relative_to(ROOT).as_posix() in MIRRORS.get(mutant.path, [])
-        return not mirrors, file.name in DEAR, stem not in file.read_text(encoding="utf-8")
+        return not mirrors, file.name in DEAR and not mirrors, stem not in file.read_text(encoding="utf-8")
 
-    found.sort(key=cost)
+    found = [file for file in sorted(found, key=cost) if not (cheap and cost(file)[1])]
     return [file.relative_to(ROOT).as_posix() for file in found]
 
 
@@ -228,13 +228,13 @@ def make_copy(folder: Path) -> Path:
     return folder
 
 
-def outcome(mutant: Mutant, folder: Path) -> str:
+def outcome(mutant: Mutant, folder: Path, cheap: bool = False) -> str:
     """Return what becomes of a mutant; the copy is as before afterwards."""
     file = folder / mutant.path
     source = file.read_text(encoding="utf-8")
     file.write_text(mutated(source, mutant.number), encoding="utf-8")
     try:
-        return run_tests(folder, tests_of(mutant))
+        return run_tests(folder, tests_of(mutant, cheap))
     finally:
         file.write_text(source, encoding="utf-8")
 
@@ -253,6 +253,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--seed", type=int, default=0, help="of the sample")
     parser.add_argument("--part", default="1/1", help="which of how many parts of the sample, such as 2/3")
     parser.add_argument("--jobs", type=int, default=2, help="mutants at a time")
+    parser.add_argument("--cheap", action="store_true", help="without the tests that take minutes: more may survive")
     options = parser.parse_args(argv)
     areas = options.area.split(",")
     if unknown := set(areas) - set(AREAS):
@@ -267,7 +268,7 @@ def main(argv: list[str] | None = None) -> int:
     equivalent = [m for m in chosen if known_equivalent(m)]
     chosen = [m for m in chosen if not known_equivalent(m)]
     print(f"{len(candidates)} places to change; {len(chosen)} mutants, {len(equivalent)} more known to be equivalent")
-    return _run(chosen, options.jobs)
+    return _run(chosen, options.jobs, options.cheap)
 
 
 def _sample(candidates: list[Mutant], areas: list[str], size: int, seed: int) -> list[Mutant]:
@@ -281,7 +282,7 @@ def _sample(candidates: list[Mutant], areas: list[str], size: int, seed: int) ->
     return chosen[:size]
 
 
-def _run(chosen: list[Mutant], jobs: int) -> int:
+def _run(chosen: list[Mutant], jobs: int, cheap: bool) -> int:
     for name in COMMON:
         with contextlib.suppress(ImportError):
             importlib.import_module(name)
@@ -294,7 +295,7 @@ def _run(chosen: list[Mutant], jobs: int) -> int:
         def judge(mutant: Mutant) -> tuple[Mutant, str]:
             folder = folders.get()
             try:
-                return mutant, outcome(mutant, folder)
+                return mutant, outcome(mutant, folder, cheap)
             finally:
                 folders.put(folder)
 
