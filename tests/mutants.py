@@ -158,7 +158,7 @@ def all_mutants(area: str) -> Iterator[Mutant]:
                 yield Mutant(area, file.relative_to(ROOT).as_posix(), number, line, words, change + nth)
 
 
-def tests_of(mutant: Mutant, cheap: bool = False) -> list[str]:
+def tests_of(mutant: Mutant, cheap: bool) -> list[str]:
     """Return the area's tests: those of the mutated module first, the dear ones of the others last, or not at all."""
     found = []
     for name in [*MIRRORS.get(mutant.path, []), *AREAS[mutant.area][1]]:
@@ -228,7 +228,7 @@ def make_copy(folder: Path) -> Path:
     return folder
 
 
-def outcome(mutant: Mutant, folder: Path, cheap: bool = False) -> str:
+def outcome(mutant: Mutant, folder: Path, cheap: bool) -> str:
     """Return what becomes of a mutant; the copy is as before afterwards."""
     file = folder / mutant.path
     source = file.read_text(encoding="utf-8")
