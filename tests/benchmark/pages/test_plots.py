@@ -43,7 +43,8 @@ def described(draw, *arguments):
     }
     for legend in figure.legends:
         texts = [(text.get_text(), text.get_fontsize()) for text in legend.get_texts()]
-        found["legend"] = {"texts": texts, "columns": legend._ncols, "frame": legend.get_frame_on()}
+        columns = len({round(text.get_window_extent().x0) for text in legend.get_texts()})
+        found["legend"] = {"texts": texts, "columns": columns, "frame": legend.get_frame_on()}
     return json.loads(json.dumps(found), parse_float=lambda number: round(float(number), 5))
 
 
