@@ -51,6 +51,7 @@ AREAS = {
 # Test files that take a minute or more: they run last, so that only what all others let pass costs so much.
 DEAR = ("test_whole_runs.py", "test_two_processes.py", "test_sources.py", "test_hostile.py",
         "test_browser.py")  # fmt: skip
+EVERYWHERE = "tests/test_frozen.py"  # a rule for all packages, looked at in a moment
 # Modules whose tests stand elsewhere than their area's: what a run does is tested by runs.
 MIRRORS = {"pretrain/training/work.py": ["tests/pretrain/test_run.py"]}
 # What nearly every test imports and no mutant changes: imported once, before the processes of the mutants are forked.
@@ -161,13 +162,16 @@ def all_mutants(area: str) -> Iterator[Mutant]:
 def tests_of(mutant: Mutant, cheap: bool) -> list[str]:
     """Return the area's tests: those of the mutated module first, the dear ones of the others last, or not at all."""
     found = []
-    for name in [*MIRRORS.get(mutant.path, []), *AREAS[mutant.area][1]]:
+    for name in [EVERYWHERE, *MIRRORS.get(mutant.path, []), *AREAS[mutant.area][1]]:
         path = ROOT / name
         found += sorted(path.rglob("test_*.py")) if path.is_dir() else [path] if path.is_file() else []
     stem = Path(mutant.path).stem
 
     def cost(file: Path) -> tuple[bool, bool, bool]:
-        mirrors = file.stem == f"test_{stem}" or file.relative_to(ROOT).as_posix() in MIRRORS.get(mutant.path, [])
+        mirrors = file.stem == f"test_{stem}" or str(file.relative_to(ROOT)) in (
+            EVERYWHERE,
+            *MIRRORS.get(mutant.path, []),
+        )
         return not mirrors, file.name in DEAR and not mirrors, stem not in file.read_text(encoding="utf-8")
 
     found = [file for file in sorted(found, key=cost) if not (cheap and cost(file)[1])]

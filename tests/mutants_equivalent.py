@@ -82,4 +82,74 @@ EQUIVALENT: dict[tuple[str, str, str], str] = {
         "close = difference.abs() < _CLOSE * (middle + scale)",
         "Lt -> LtE",
     ): "quotient and derivative agree there to rounding",
+    (
+        "pretrain/losses/kernel_ssl/objective.py",
+        "loss, uniformity, alignment = (torch.stack(values).mean() for values in zip(*results, strict=True))",
+        "True -> False",
+    ): "every result has the same three parts",
+    (
+        "pretrain/losses/kernel_ssl/pairs.py",
+        "matrices, gradients = zip(*used, strict=True)",
+        "True -> False",
+    ): "a list of pairs",
+    (
+        "pretrain/losses/swav.py",
+        "for score, queue in zip(scores, (queue_1, queue_2), strict=True)",
+        "True -> False",
+    ): "two views and two queues",
+    (
+        "pretrain/training/gradient_cache.py",
+        "return list(zip(*(view.split(size) for view in views), strict=True))",
+        "True -> False",
+    ): "all views of a batch hold as many images",
+    (
+        "pretrain/training/optimisers.py",
+        "for i, direction in zip(decayed, changed, strict=True):",
+        "True -> False",
+    ): "the one is made from the other, item by item",
+    (
+        "pretrain/training/step.py",
+        "targets = tuple(torch.cat(rows) for rows in zip(*parts, strict=True))",
+        "True -> False",
+    ): "every part comes from one method's target, which returns as many rows each time",
+    (
+        "pretrain/training/trainer.py",
+        "for group, schedule in zip(self.optimiser.param_groups, self.lr_schedules, strict=True):",
+        "True -> False",
+    ): "both are made from the same groups",
+    (
+        "pretrain/methods/swav.py",
+        "for queue, view in zip(self.queue, rows, strict=True):",
+        "True -> False",
+    ): "two views and two queues",
+    (
+        "pretrain/images/encoded.py",
+        "for image, content in zip(batch.images, contents, strict=True)",
+        "True -> False",
+    ): "the one is made from the other, item by item",
+    (
+        "pretrain/images/loading.py",
+        "for image, end in zip(batch.images, ends, strict=True)",
+        "True -> False",
+    ): "the one is made from the other, item by item",
+    (
+        "pretrain/images/loading.py",
+        "for place, sample in zip(places, samples, strict=True):",
+        "True -> False",
+    ): "the one is made from the other, item by item",
+    (
+        "pretrain/images/options.py",
+        "for blur_p, solarize_p in zip(self.blur_p, self.solarize_p, strict=True)",
+        "True -> False",
+    ): "options of two lengths are refused before",
+    (
+        "benchmark/comparison/comparisons.py",
+        "corrected = dict(zip(map(id, tested), holm([c.difference.p for c in tested]), strict=True))",
+        "True -> False",
+    ): "Holm's rule returns as many values as it takes",
+    (
+        "benchmark/comparison/repeats.py",
+        "pooled = sum(v * (len(s) - 1) for v, s in zip(variances, values, strict=True)) / freedom",
+        "True -> False",
+    ): "the one is made from the other, item by item",
 }
