@@ -94,6 +94,14 @@ def test_the_learning_rate_may_fall_from_the_first_iteration_to_the_last_but_one
     refused("SOLVER.STEPS (1, 3)", overrides=[*words[:3], "(1, 3)", *words[4:]])
 
 
+def test_the_shortest_run_has_one_iteration():
+    words = ["SOLVER.STEPS", "()", "SOLVER.WARMUP_ITERS", "0"]
+    assert resolve(overrides=[*words, "SOLVER.MAX_ITER", "1"]).cfg.SOLVER.MAX_ITER == 1
+    refused("SOLVER.MAX_ITER is 0", overrides=[*words, "SOLVER.MAX_ITER", "0"])
+    refused("SOLVER.WARMUP_ITERS 7", overrides=[*words[:3], "7", "SOLVER.MAX_ITER", "7"])
+    refused("learning rate is 0.0", lr=0.0)
+
+
 @pytest.mark.parametrize(
     ("name", "precision", "bf16", "changed"),
     [
