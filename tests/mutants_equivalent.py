@@ -152,4 +152,9 @@ EQUIVALENT: dict[tuple[str, str, str], str] = {
         "pooled = sum(v * (len(s) - 1) for v, s in zip(variances, values, strict=True)) / freedom",
         "True -> False",
     ): "the one is made from the other, item by item",
+    (
+        "transfer/protocols/export.py",
+        "return HEADER + yaml.dump(exported(name), Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=118)",
+        "True -> False",
+    ): "names and values of Detectron2's settings are ASCII",
 }

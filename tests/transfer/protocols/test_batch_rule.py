@@ -80,6 +80,14 @@ def test_a_larger_batch_is_rescaled_too():
     assert (embedded.BASE_LR, embedded.MAX_ITER, embedded.WARMUP_ITERS) == (0.04, 60, 10)
 
 
+def test_batches_of_one_and_of_no_divisor_of_the_protocols_own():
+    one = resolve(ims_per_batch=1)
+    assert (one.cfg.SOLVER.IMS_PER_BATCH, one.cfg.SOLVER.MAX_ITER, one.cfg.SOLVER.BASE_LR) == (1, 1_440_000, 0.00125)
+    five = resolve(ims_per_batch=5)
+    assert five.arithmetic[:2] == ("batch 16 / (16/5) = 5", "lr 0.02 / (16/5) = 0.00625")
+    assert five.cfg.SOLVER.STEPS == (192_000, 256_000)
+
+
 def test_the_protocols_own_batch_changes_nothing():
     assert resolve(ims_per_batch=16) == resolve()
 

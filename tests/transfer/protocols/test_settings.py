@@ -4,6 +4,7 @@ import pytest
 from detectron2.config import get_cfg
 
 from benchmark.core.errors import UserError
+from tests.transfer.protocols.resolving import refused, resolve
 from transfer.protocols.files import leaves
 from transfer.protocols.settings import NEEDS, REFUSED, acts, check_needs, check_refused, entry_for, honoured_value
 
@@ -73,6 +74,14 @@ def test_what_is_refused_may_be_named_with_its_default_alone():
         with pytest.raises(UserError, match=f"^the file sets {key} to .*, which this suite does not do"):
             check_refused(changed, "the file")
     check_refused(config(["SOLVER.BASE_LR", 1.0]), "the file")
+
+
+def test_a_resnet18_goes_into_an_fpn_alone():
+    model = resolve("coco-fpn-1x", arch="resnet18").cfg.MODEL.RESNETS
+    assert (model.DEPTH, model.RES2_OUT_CHANNELS) == (18, 64)  # He et al. 2016, table 1
+    assert resolve("coco-fpn-1x").cfg.MODEL.RESNETS.DEPTH == 50
+    refused("resnet18", "takes a ResNet-50", name="coco-c4-1x", arch="resnet18")
+    refused("resnet34", name="coco-fpn-1x", arch="resnet34")
 
 
 def test_a_setting_that_this_detectron2_lacks_is_none():
