@@ -152,5 +152,6 @@ def test_stacked_bars_follow_each_other():
 
 if __name__ == "__main__":
     found = {name: described(*arguments) for name, arguments in FIGURES.items()}
-    GOLDEN.write_text(json.dumps(found, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+    lines = ",\n".join(f"{json.dumps(name)}: {json.dumps(figure, sort_keys=True)}" for name, figure in found.items())
+    GOLDEN.write_text(f"{{\n{lines}\n}}\n", encoding="utf-8")
     sys.exit(0)
