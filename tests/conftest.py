@@ -12,11 +12,20 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # Files that take half a minute or more, the longest first; the last file to be begun should be a short one.
 LONG = (
-    "pretrain/engine/test_ending.py", "transfer/test_coco.py", "transfer/test_coco_endings.py", "transfer/test_resume.py",
-    "pretrain/methods/test_whole_runs.py", "pretrain/test_run.py", "transfer/test_coco_choices.py",
-    "pretrain/methods/test_two_processes.py", "transfer/detection/test_two_processes.py", "pretrain/test_resume.py",
-    "pretrain/engine/test_processes.py", "pretrain/studies/test_scaling.py", "pretrain/methods/test_collapse.py",
-)  # fmt: skip
+    "pretrain/engine/test_ending.py",
+    "transfer/test_coco.py",
+    "transfer/test_coco_endings.py",
+    "transfer/test_resume.py",
+    "pretrain/methods/test_whole_runs.py",
+    "pretrain/test_run.py",
+    "transfer/test_coco_choices.py",
+    "pretrain/methods/test_two_processes.py",
+    "transfer/detection/test_two_processes.py",
+    "pretrain/test_resume.py",
+    "pretrain/engine/test_processes.py",
+    "pretrain/studies/test_scaling.py",
+    "pretrain/methods/test_collapse.py",
+)
 
 
 def pytest_collection_modifyitems(items):
