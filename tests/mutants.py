@@ -41,7 +41,10 @@ AREAS = {
     "losses": (["pretrain/losses", "pretrain/loss_options.py"], ["tests/pretrain/losses"]),
     "training": (["pretrain/training", "pretrain/methods"], ["tests/pretrain/training", "tests/pretrain/methods"]),
     "views": (["pretrain/images"], ["tests/pretrain/images"]),
-    "layouts": (["transfer/checkpoints"], ["tests/transfer/checkpoints", "tests/transfer/test_convert.py"]),
+    "layouts": (
+        ["transfer/checkpoints"],
+        ["tests/transfer/checkpoints", "tests/transfer/test_convert.py", "tests/transfer/test_convert_command.py"],
+    ),
     "protocols": (["transfer/protocols"], ["tests/transfer/protocols"]),
     "comparison": (
         ["benchmark/comparison", "benchmark/pages"],
@@ -53,7 +56,7 @@ DEAR = ("test_whole_runs.py", "test_two_processes.py", "test_sources.py", "test_
         "test_browser.py")  # fmt: skip
 EVERYWHERE = "tests/test_frozen.py"  # a rule for all packages, looked at in a moment
 # Modules whose tests stand elsewhere than their area's: what a run does is tested by runs.
-MIRRORS = {"pretrain/training/work.py": ["tests/pretrain/test_run.py"]}
+MIRRORS = {"pretrain/training/work.py": ["tests/pretrain/test_run.py", "tests/pretrain/test_failing_runs.py"]}
 # What nearly every test imports and no mutant changes: imported once, before the processes of the mutants are forked.
 COMMON = ("hypothesis", "numpy", "scipy.stats", "pandas", "matplotlib.figure", "torch", "torchvision", "cv2",
           "detectron2.config", "detectron2.modeling")  # fmt: skip

@@ -267,6 +267,14 @@ def test_a_fortran_array_keeps_its_order(tmp_path):
         (b"\x08\x07\x12\x07pytorch\x1a\x052.0.1" + bytes(50), "an ONNX file"),
         (bytes(90) + b"\x57\xfb\x80\x8b\x24\x75\x47\xdb", "the index of a TensorFlow checkpoint"),
         (b'{"metadata": {"total_size": 1}, "weight_map": {}}', "the index of a checkpoint in several files"),
+        (
+            b'{"weight_map": {"conv1.weight": "model-00001-of-00002.safetensors"}}',
+            "the index of a checkpoint in several",
+        ),
+        (b'{"metadata": {"format": "pt", "note": "' + b"x" * 200, "the index of a checkpoint in several files"),
+        (b'{"model": "resnet50"}', "neither a torch file"),
+        (b"7z\xbc\xaf" + bytes(50), "compressed by 7-Zip"),
+        (b"BZh91AY" + bytes(50), "compressed by bzip2"),
         (b"hello, this is no checkpoint at all", "neither a torch file"),
     ],
 )
