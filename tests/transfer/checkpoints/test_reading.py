@@ -268,7 +268,7 @@ def test_a_fortran_array_keeps_its_order(tmp_path):
         (bytes(90) + b"\x57\xfb\x80\x8b\x24\x75\x47\xdb", "the index of a TensorFlow checkpoint"),
         (b'{"metadata": {"total_size": 1}, "weight_map": {}}', "the index of a checkpoint in several files"),
         (
-            b'{"weight_map": {"conv1.weight": "model-00001-of-00002.safetensors"}}',
+            b'{"weight_map": {"conv1.weight": "model-1-of-2.safetensors"}}',
             "the index of a checkpoint in several",
         ),
         (b'{"metadata": {"format": "pt", "note": "' + b"x" * 200, "the index of a checkpoint in several files"),
