@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pretrain.images.decoding import decode
+from pretrain.images.decoding import MAX_PIXELS, decode
 from tests.pretrain.images.pictures import encoded, photographs, smooth
 
 
@@ -57,8 +57,20 @@ def test_every_kind_of_file_is_read_as_rgb(kind, mode, tolerance):
 def test_sixteen_bits_are_scaled_and_not_clipped():
     found = decode(sixteen_bit_png())
     expected = np.linspace(0, 255, 30 * 40).reshape(30, 40)
+    assert (found.shape, found.dtype) == ((30, 40, 3), np.uint8)
     assert np.abs(found[..., 0] - expected).max() <= 1
     assert np.array_equal(found[..., 0], found[..., 2])
+
+
+def test_levels_beyond_sixteen_bits_are_cut_off():
+    levels = np.array([[-5000, 0, 257, 65535, 65536 * 9]], dtype=np.int32)
+    found = decode(encoded(Image.fromarray(levels), "TIFF"))
+    assert found.shape == (1, 5, 3)
+    assert found[0, :, 0].tolist() == found[0, :, 1].tolist() == [0, 0, 1, 255, 255]
+
+
+def test_the_limit_is_pillows():
+    assert MAX_PIXELS == Image.MAX_IMAGE_PIXELS
 
 
 @pytest.mark.parametrize("orientation", [1, 3, 6, 8])
