@@ -157,4 +157,9 @@ EQUIVALENT: dict[tuple[str, str, str], str] = {
         "return HEADER + yaml.dump(exported(name), Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=118)",
         "True -> False",
     ): "names and values of Detectron2's settings are ASCII",
+    (
+        "benchmark/comparison/repeats.py",
+        "checkpoints: int = 1",
+        "1 -> 2",
+    ): "given by the one function that makes a summary",
 }

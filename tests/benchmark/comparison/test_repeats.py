@@ -71,6 +71,7 @@ def test_summary():
     assert found.sd_pretraining is None
     assert summarise(runs([5.0])).sd is None
     assert summarise(runs([5.0])).covers == ""
+    assert (summarise(runs([5.0])).n, summarise(runs([5.0])).checkpoints) == (1, 1)
     assert summarise([]) is None
 
 
