@@ -45,6 +45,8 @@ def test_ours_is_spoken_of_at_its_longest_training_or_else_any_other():
     assert main_row(table(*rows)) is rows[3]
     assert main_row(table(rows[0], row("byol", 300))) is rows[0]
     assert main_row(table(row(epochs=None), rows[1])) is rows[1]
+    short = row("byol", 1, runs=1)
+    assert main_row(table(row("byol", None, runs=9), short)) is short  # unknown lengths come last
     assert main_row(table(row(values=False))) is None
 
 
