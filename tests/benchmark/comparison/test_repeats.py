@@ -11,6 +11,7 @@ from benchmark.comparison.repeats import (
     BOTH,
     FINE_TUNING,
     FINE_TUNING_OF_BOTH,
+    Pool,
     Repeat,
     compare,
     pool,
@@ -139,6 +140,18 @@ def test_two_rows_pooled_are_students_test_with_equal_variances():
     assert found.pooled_half_width == found.half_width
     own = stats.ttest_ind(*values, equal_var=False).confidence_interval(0.95)
     assert found.own_half_width == pytest.approx((own.high - own.low) / 2)
+
+
+def test_pools_of_two_levels_are_welchs_test_of_their_sds():
+    """Three checkpoints against two runs: with n - 1 degrees of freedom a pool, scipy's test from statistics."""
+    a, b = nested(), runs([36.0, 36.5], "two", first_seed=10)
+    pools = {units_of(a).level: Pool(0.4, 2, 2, 0.5), units_of(b).level: Pool(0.2, 1, 2, 0.5)}
+    assert len(pools) == 2
+    means = [np.mean(units_of(side).values) for side in (a, b)]
+    found = compare(a, b, pools)
+    reference = stats.ttest_ind_from_stats(means[0], 0.4, 3, means[1], 0.2, 2, equal_var=False)
+    assert found.p == pytest.approx(reference.pvalue)
+    assert found.pooled_half_width == found.half_width
 
 
 def test_pooling_halves_the_interval_of_three_seeds():
