@@ -11,7 +11,7 @@ import yaml
 from benchmark.core.errors import UserError
 from benchmark.core.folder import ROOT
 from benchmark.core.options import flag_of, load_yaml, own_options, to_dict, to_yaml
-from benchmark.core.value_types import option_types
+from benchmark.core.value_types import LARGEST_FLOAT32, option_types
 from pretrain.images.options import ViewOptions
 from pretrain.images.recipe import PUBLISHED
 from pretrain.methods.registry import method_class, method_names
@@ -278,6 +278,7 @@ def test_the_ends_of_every_range_are_allowed():
     config = resolve([*WITH_DATA, "--keep-epochs=1,400", "--image-size=4096", "--batch-size=2"])
     assert (config.keep_epochs, config.image_size, config.batch_size) == ((1, 400), 4096, 2)
     assert resolve([*WITH_DATA, "--batch-size=1048576", "--lr=0.001"]).batch_size == 2**20
+    assert make_config(lr=LARGEST_FLOAT32, lr_scaling="none").scaled_lr == LARGEST_FLOAT32
 
 
 @pytest.mark.parametrize(
