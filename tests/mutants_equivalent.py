@@ -162,4 +162,9 @@ EQUIVALENT: dict[tuple[str, str, str], str] = {
         "checkpoints: int = 1",
         "1 -> 2",
     ): "given by the one function that makes a summary",
+    (
+        "pretrain/methods/base.py",
+        "def __init__(self, config: PretrainConfig, classes: int = 0):",
+        "0 -> 1",
+    ): "make_method, which makes every method, always gives it",
 }

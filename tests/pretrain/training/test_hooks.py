@@ -126,6 +126,7 @@ def test_a_loss_that_does_not_move(still):
     assert found["loss does not move"].startswith(f"iteration {2 * WINDOW}: its mean over {WINDOW} iterations is -")
     assert len(said) == 1
     assert watch(still, warmup=2 * WINDOW + 1)[1]["loss does not move"].startswith(f"iteration {4 * WINDOW}: ")
+    assert watch(still, warmup=WINDOW)[1]["loss does not move"].startswith(f"iteration {2 * WINDOW}: ")
     assert watch(still, warmup=4 * WINDOW)[1] == {}
 
 
