@@ -21,6 +21,10 @@ def test_the_committed_file_is_what_the_protocol_resolves_to(name):
     assert (export.EXPORTED / f"{name}.yaml").read_text(encoding="utf-8") == export.to_text(name), STORED
 
 
+def test_the_committed_defaults_are_detectron2s():
+    assert export.DEFAULTS.read_text(encoding="utf-8") == export.defaults_text(), STORED
+
+
 def test_every_protocol_is_exported_and_nothing_else():
     assert {path.stem for path in export.EXPORTED.glob("*.yaml")} == set(PROTOCOLS)
 

@@ -129,4 +129,5 @@ def test_detectron2_reads_the_dump_as_the_same_config(tmp_path):
     theirs.merge_from_file(str(path))
     assert theirs == protocol.cfg
     assert "STEPS: (480000, 640000)" in dump(protocol.cfg)
+    assert "OUTPUT_DIR: Läufe\n" in dump(resolve(output="Läufe").cfg)
     assert "&id" not in dump(protocol.cfg)  # YAML's references between equal values are for machines
