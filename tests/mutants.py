@@ -39,7 +39,10 @@ PATIENCE = 30 * 60  # seconds; a mutant whose tests take longer hangs, and count
 # Area: what is mutated, and the tests that mirror it. Test files named after the mutated module run first.
 AREAS = {
     "losses": (["pretrain/losses", "pretrain/loss_options.py"], ["tests/pretrain/losses"]),
-    "training": (["pretrain/training", "pretrain/methods"], ["tests/pretrain/training", "tests/pretrain/methods"]),
+    "training": (
+        ["pretrain/training", "pretrain/methods"],
+        ["tests/pretrain/training", "tests/pretrain/methods", "tests/pretrain/engine/test_processes.py"],
+    ),
     "views": (["pretrain/images"], ["tests/pretrain/images"]),
     "layouts": (
         ["transfer/checkpoints"],

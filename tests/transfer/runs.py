@@ -28,6 +28,8 @@ TINY = {
     "MODEL.ROI_HEADS.BATCH_SIZE_PER_IMAGE": "16",
     "MODEL.RPN.POST_NMS_TOPK_TEST": "20",
 }
+# Of an FPN: narrow heads, which would else be half of the weights.
+NARROW = {"MODEL.FPN.OUT_CHANNELS": "64", "MODEL.ROI_BOX_HEAD.FC_DIM": "64"}
 
 
 def coco_root(folder: Path, train: int = 8, val: int = 4) -> Path:
@@ -51,7 +53,8 @@ def flags(folder: Path, data: Path, *words: str, tiny: bool = True, **options: A
     settings |= {"workers": 0, "precision": "fp32", "ims_per_batch": None, "log_every": 1, "checkpoint_every": 2}
     settings |= {"device": "cpu", **options}
     given = [f"--{key.replace('_', '-')}={value}" for key, value in settings.items() if value is not None]
-    own = {key: value for key, value in TINY.items() if tiny and key not in words}
+    small = TINY | (NARROW if str(settings["protocol"]).startswith("embedded") else {})
+    own = {key: value for key, value in small.items() if tiny and key not in words}
     return [*given, *(word for pair in own.items() for word in pair), *words]
 
 

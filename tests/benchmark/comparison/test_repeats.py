@@ -13,6 +13,7 @@ from benchmark.comparison.repeats import (
     FINE_TUNING_OF_BOTH,
     Pool,
     Repeat,
+    Units,
     compare,
     pool,
     runs_of,
@@ -174,6 +175,14 @@ def test_pooling_stops_where_a_test_objects_or_units_differ():
     assert pool([units_of(quiet)]) is None
     assert pool([units_of(quiet), units_of(nested())]) is None  # single runs and means of three
     assert pool([units_of(runs([1.0, 1.0])), units_of(runs([2.0, 2.1], "two"))]) is None
+
+
+def test_a_setting_of_one_value_takes_no_part_in_the_pool():
+    """It has no sd, whatever it is a mean of; the two others pool as if it were not there."""
+    others = [units_of(runs([38.2, 38.9, 38.4])), units_of(runs([37.0, 37.9, 37.5], "two", first_seed=10))]
+    alone = Units((38.0,), (0,), BOTH, 3)
+    assert alone.level != others[0].level
+    assert pool([*others, alone]) == pool(others) is not None
 
 
 def test_weights_that_are_drawn_by_the_seed_pool_with_single_runs():

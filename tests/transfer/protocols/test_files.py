@@ -131,3 +131,11 @@ def test_detectron2_reads_the_dump_as_the_same_config(tmp_path):
     assert "STEPS: (480000, 640000)" in dump(protocol.cfg)
     assert "OUTPUT_DIR: Läufe\n" in dump(resolve(output="Läufe").cfg)
     assert "&id" not in dump(protocol.cfg)  # YAML's references between equal values are for machines
+
+
+def test_long_values_of_a_dump_are_folded_at_120_characters():
+    """A line ends with the first word that reaches beyond them, here of one letter; the value stays one."""
+    words = " ".join("a" * 100)
+    text = dump(resolve(output=words).cfg)
+    assert max(map(len, text.splitlines())) == 121
+    assert yaml.safe_load(text)["OUTPUT_DIR"] == words
