@@ -150,6 +150,15 @@ def test_stacked_bars_follow_each_other():
     assert [bar.get_width() for bar in first] == [1, 2, 3, 4, 5, 6, 7, 8, 9]
 
 
+@pytest.mark.parametrize(("runs", "dots"), [(150, 150), (200, 100), (1000, 100)])
+def test_a_row_of_many_runs_draws_a_hundred_dots_and_the_mean_of_all(runs, dots):
+    values = tuple(10 + 0.01 * n for n in range(runs))
+    _, figure = drawn(rows_of_runs, [("box AP", [Bar("many", runs=values)])], "many")
+    first, mean = figure.axes[0].lines[:2]
+    assert len(first.get_xdata()) == dots
+    assert mean.get_xdata()[0] == pytest.approx(10 + 0.01 * (runs - 1) / 2)
+
+
 if __name__ == "__main__":
     found = {name: described(*arguments) for name, arguments in FIGURES.items()}
     lines = ",\n".join(f"{json.dumps(name)}: {json.dumps(figure, sort_keys=True)}" for name, figure in found.items())
