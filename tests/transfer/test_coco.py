@@ -8,7 +8,6 @@ import torch
 import yaml
 
 from benchmark.core.errors import RunFailed, UserError
-from benchmark.core.folder import ROOT
 from benchmark.core.options import parse
 from benchmark.records import RunRecord
 from pretrain.networks.encoder import untrained_backbone
@@ -19,7 +18,6 @@ from transfer.detection.config import DetectionConfig
 from transfer.detection.result import DETECTOR, PICTURE, PREDICTIONS, RESULT
 from transfer.detection.run import prepare
 
-COCO600 = ROOT.parent / "shared" / "data" / "coco600"
 SEED = 3
 
 

@@ -103,7 +103,7 @@ def test_a_mistake_under_torchrun_is_told_once(data, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.skipif(not COCO600.is_dir(), reason="../shared/data/coco600 is not here")
+@pytest.mark.skipif(not COCO600.is_dir(), reason="the 600 images of COCO are not here")
 def test_real_images_in_coco_s_own_layout(tmp_path):
     words = ["SOLVER.MAX_ITER", "2", "SOLVER.WARMUP_ITERS", "0", "MODEL.RPN.POST_NMS_TOPK_TEST", "10"]
     words += ["TEST.DETECTIONS_PER_IMAGE", "10"]

@@ -14,14 +14,19 @@ from pretrain.engine.checkpoint import save_checkpoint
 from pretrain.engine.tensor_hash import tensors_sha256
 from pretrain.methods.registry import make_method
 from pretrain.training.work import about_weights
-from tests.pretrain.methods.conftest import example  # noqa: F401  a fixture of these tests too
-from tests.pretrain.methods.small import METHODS, batch, small_method
+from tests.pretrain.methods.small import METHODS, batch, register_example_for, small_method
 from tests.pretrain.runs import config, environment, pictures
 from transfer.checkpoints.weights import resolve_weights
 from transfer.diagnose import main
 from transfer.probing.diagnosis import head_from
 
 SMALL = ["--images", "12", "--image-size", "32", "--views", "2", "--bootstrap", "3", "--device", "cpu"]
+
+
+@pytest.fixture(autouse=True)
+def example(monkeypatch):
+    """Here too the example of docs/adding_a_method.md is one of the methods."""
+    register_example_for(monkeypatch)
 
 
 @pytest.fixture(scope="module")

@@ -1,6 +1,7 @@
-"""What the figures draw: means, runs and intervals where they belong; every drawing against one that was looked at.
+"""What the figures draw: means, runs and intervals where they belong; every drawing against its stored description.
 
-``python -m tests.benchmark.pages.test_plots`` writes the golden descriptions anew.
+The descriptions guard against change: they were written by this code, not checked by eye. ``python -m
+tests.benchmark.pages.test_plots`` writes them anew.
 """
 
 import json

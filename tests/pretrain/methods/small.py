@@ -5,6 +5,7 @@ The example of docs/adding_a_method.md is tested beside the registered ones, in 
 
 from typing import Any
 
+import pytest
 import torch
 from torch import Tensor
 
@@ -28,6 +29,13 @@ SIZES: dict[str, Any] = {
     "prototypes": 6,
     "frozen_iterations": 0,
 }
+
+
+def register_example_for(patch: pytest.MonkeyPatch) -> None:
+    """Register the example for one test; `patch` puts the packages back afterwards."""
+    for package in (pretrain.methods, pretrain.recipes):
+        patch.setattr(package, "__path__", list(package.__path__))
+    register_example()
 
 
 def register_example() -> None:
