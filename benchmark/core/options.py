@@ -9,7 +9,7 @@ holds a dataclass of further options, such as those of the chosen method: their 
 import argparse
 import dataclasses
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
 import yaml
@@ -74,6 +74,7 @@ def parse(
     parts: Mapping[str, type] | None = None,
     elsewhere: Mapping[str, str] | None = None,
     epilog: str | None = None,
+    prepare: Callable[[dict[Any, Any], str], dict[Any, Any]] | None = None,
 ) -> Config:
     """Parse a command line (and ``--config`` files) into a config object; `defaults` replace the class's own.
 
@@ -85,6 +86,7 @@ def parse(
         parts: the dataclass that each ``part`` field holds in this run, by the field's name.
         elsewhere: names of options that exist in other circumstances, each with what to say when it is given:
             ``{"queue": "belongs to --method moco_v2, not to kernel_ssl"}``.
+        prepare: turns the content of a --config file, given with the file's path, into values by option.
 
     Raises:
         UserError: an unknown flag or key (with the nearest one), a value that the option cannot have, a bad file.
@@ -98,6 +100,8 @@ def parse(
     if words and positional is None:
         raise UserError(f"{shorten(repr(words[0]))} stands alone: every option is written --name value. See --help.")
     parser = _parser(classes, fields, prog, description, epilog)
+    if prepare:
+        files = [(path, prepare(content, path)) for path, content in files]
     for path, content in files:
         check_keys(content, fields, elsewhere or {}, path)
     for values, source in [(dict(defaults or {}), ""), *[(content, f" in {path}") for path, content in files]]:

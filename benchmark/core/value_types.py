@@ -146,11 +146,25 @@ def _words(schema: dict[str, Any]) -> str:
         values = schema.get("enum", [schema.get("const")])
         return f"one of {', '.join(map(str, values))}"
     kind = schema.get("type")
+    if kind == "array" and "prefixItems" in schema:
+        return _words_of_places([_words(item) for item in schema["prefixItems"]])
     if kind == "array":
         items = _words(schema["items"]) if "items" in schema else "values"
         return f"a list such as A,B, each {items}"
     names = {"integer": "a whole number", "number": "a number", "boolean": "true or false", "string": "text"}
     return f"{names.get(str(kind), 'another kind of value')}{_range(schema)}"
+
+
+def _words_of_places(places: list[str]) -> str:
+    """Return a list of a fixed length in words: ``2 values A,B, each a number``, or each where they differ."""
+    letters = [chr(ord("A") + place) for place in range(len(places))]
+    listed = f"{len(places)} values {','.join(letters)}"
+    if len(set(places)) == 1:
+        return f"{listed}, each {places[0]}"
+    of_words = {
+        words: [letter for letter, own in zip(letters, places, strict=True) if own == words] for words in places
+    }
+    return f"{listed}: " + "; ".join(f"{', '.join(own)} {words}" for words, own in of_words.items())
 
 
 def _range(schema: dict[str, Any]) -> str:

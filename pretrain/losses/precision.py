@@ -3,15 +3,19 @@
 import contextlib
 import functools
 import inspect
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-# Who multiplies float32 matrices: cuBLAS on a GPU, oneDNN on a CPU. Both have their own setting.
-_MULTIPLIERS = (torch.backends.cuda.matmul, torch.backends.mkldnn.matmul)
+# Who multiplies float32 matrices: cuBLAS on a GPU, oneDNN on a CPU. Both have their own setting, and where that is
+# "none" they follow the next one here.
+_CHAINS = (
+    (torch.backends.cuda.matmul, torch.backends.cudnn, torch.backends),
+    (torch.backends.mkldnn.matmul, torch.backends),
+)
 # torch 2.9 and newer have a setting per library; the older ones have one for all, which newer ones refuse to read
 # once a program has used the new settings.
 _SETTING_PER_LIBRARY = hasattr(torch.backends, "fp32_precision")
@@ -40,17 +44,31 @@ def _exact_products() -> Iterator[None]:
         finally:
             torch.set_float32_matmul_precision(before)
         return
-    settings = [multiplier.fp32_precision for multiplier in _MULTIPLIERS]
-    for multiplier in _MULTIPLIERS:
+    settings = [_own_setting(chain) for chain in _CHAINS]
+    for multiplier, *_ in _CHAINS:
         multiplier.fp32_precision = "ieee"
     try:
         yield
     finally:
-        for multiplier, before in zip(_MULTIPLIERS, settings, strict=True):
-            # A setting of "none" follows torch.backends.fp32_precision: it must go on following it.
-            multiplier.fp32_precision = "none"
-            if multiplier.fp32_precision != before:
-                multiplier.fp32_precision = before
+        for (multiplier, *_), before in zip(_CHAINS, settings, strict=True):
+            multiplier.fp32_precision = before
+
+
+def _own_setting(chain: Sequence[Any]) -> str:
+    """Return what the first of a chain was set to itself, "none" where it follows the next one.
+
+    torch tells what is in force and not who said so; so the next one is changed for a moment, and who follows shows.
+    """
+    first, *rest = chain
+    value = str(first.fp32_precision)
+    if value == "none" or not rest:
+        return value
+    followed = _own_setting(rest)
+    rest[0].fp32_precision = "ieee" if value != "ieee" else "tf32"
+    try:
+        return value if first.fp32_precision == value else "none"
+    finally:
+        rest[0].fp32_precision = followed
 
 
 def in_full_precision(loss: Callable[..., Tensor]) -> Callable[..., Tensor]:

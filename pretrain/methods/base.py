@@ -96,12 +96,9 @@ class ParameterGroup:
     constant: bool = False
 
 
-# What this project does otherwise than the released run of every method, whatever the options.
-NOT_AS_RELEASED = (
-    "the last incomplete batch of an epoch is dropped",
-    "the encoder is torchvision's ResNet with torchvision's first weights",
-    "the loss is computed in float32 whatever the precision of the network",
-)
+# What this project does with every method, and some of the released codes do not (``Method.not_as_released``).
+DROPS_LAST = "the last incomplete batch of an epoch is dropped"
+FLOAT32_LOSS = "fp16 holds for the network, not for the loss"
 
 
 class Method(nn.Module):
@@ -183,6 +180,11 @@ class Method(nn.Module):
     def loss_numbers(self, batch: int) -> int:
         """Return how many numbers the largest matrix of the loss has at a global batch, for the plan's memory."""
         return 0
+
+    @classmethod
+    def departures(cls, config: PretrainConfig, processes: int) -> tuple[str, ...]:
+        """Return what a run on so many processes does otherwise than the released one, beside its options."""
+        return cls.not_as_released
 
     @classmethod
     def check(cls, config: PretrainConfig, paths: "Images") -> None:

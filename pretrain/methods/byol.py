@@ -36,6 +36,8 @@ class BYOL(Method):
         "released for JAX: Haiku's first weights and its colour operations",
         "crops are resized with Pillow's antialiasing, TensorFlow's have none; one that does not fit into the image is "
         "drawn anew instead of cut",
+        "an epoch is 312 whole batches of ImageNet; there batches run on over the ends of epochs, so that 1,000 epochs "
+        "are 312,784 steps instead of 312,000",
         "without the classifier that only watches the training",
         "lengths other than 40, 100, 300 and 1,000 epochs take the preset that is nearest in ratio",
     )

@@ -35,11 +35,13 @@ class MoCoV2Options(MethodOptions):
     projector_width: Width = option(128, "outputs of the projector", group="Method")
 
 
+RELEASED_PROCESSES = (8, 32)  # processes, and images of a batch in each (256 on 8 GPUs: main_moco.py:68-104)
+
+
 class MoCoV2(Method):
     """InfoNCE: the key of the same image against all keys in the queue. View 1 gives queries, view 2 keys."""
 
     not_as_released = (
-        "each process's batch norm stays its own and is saved from the first process, as there",
         "keys are dealt out by the seed and the iteration instead of by the global generator, so that a resumed run "
         "repeats them",
     )
@@ -109,6 +111,17 @@ class MoCoV2(Method):
     def loss_numbers(self, batch: int) -> int:
         """Return the numbers of the similarities of queries and queue."""
         return batch * self.options.queue_size
+
+    @classmethod
+    def departures(cls, config: PretrainConfig, processes: int) -> tuple[str, ...]:
+        """Return also how many images a batch norm sees, where the released run's 8 processes of 32 are others."""
+        images = config.batch_size // processes
+        if (processes, images) == RELEASED_PROCESSES:
+            return cls.not_as_released
+        shuffled = "" if processes > 1 else ", and one process has no others to shuffle keys with"
+        here = f"{processes} process{'es' * (processes > 1)} of {images}"
+        said = f"batch norm sees the images of its process: {here}, in the released run 8 of 32{shuffled}"
+        return (*cls.not_as_released, said)
 
     @classmethod
     def check(cls, config: PretrainConfig, paths: "Images") -> None:

@@ -36,7 +36,8 @@ class SimCLR(Method):
         "released for TPUs: TensorFlow's first weights and its colour operations (brightness and contrast differ from "
         "torchvision's)",
         "crops are resized with Pillow's antialiasing, TensorFlow's have none",
-        "one more step in all, since TensorFlow counts the incomplete batch",
+        "an epoch is 312 whole batches of ImageNet; there batches run on over the ends of epochs, so that 1,000 epochs "
+        "are 312,785 steps instead of 312,000",
     )
 
     Options = SimCLROptions

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from benchmark.core.options import option
 from pretrain.losses import supervised_loss
-from pretrain.methods.base import Encoded, LossResult, Method, Rows, Views
+from pretrain.methods.base import DROPS_LAST, Encoded, LossResult, Method, Rows, Views
 from pretrain.training.config import MethodOptions
 
 
@@ -24,10 +24,7 @@ class SupervisedOptions(MethodOptions):
 class Supervised(Method):
     """One view, one linear classifier; the labels are those of the class folders."""
 
-    not_as_released = (
-        "the released example names no seed and has no warm-up",
-        "labels are those of the class folders",
-    )
+    not_as_released = (DROPS_LAST,)
 
     Options = SupervisedOptions
     options: SupervisedOptions

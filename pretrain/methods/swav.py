@@ -114,7 +114,7 @@ class SwAV(Method):
 
     @classmethod
     def check(cls, config: PretrainConfig, paths: "Images") -> None:
-        """Raise ``UserError`` where prototypes cannot be used equally, or the queue holds less than a batch."""
+        """Raise ``UserError`` where prototypes cannot be used equally, or the queue is no whole number of batches."""
         o, images = config.options, len(paths)
         if images < o.prototypes:
             raise UserError(
@@ -125,6 +125,11 @@ class SwAV(Method):
             raise UserError(
                 f"--queue-size {o.queue_size} holds less than --batch-size {config.batch_size}; give a longer queue, "
                 "or 0 for none."
+            )
+        if o.queue_size % config.batch_size:
+            raise UserError(
+                f"--queue-size {o.queue_size} is not a multiple of --batch-size {config.batch_size}; change either, so "
+                "that each batch takes the place of a whole older one."
             )
         if config.batch_size + o.queue_size < o.prototypes:
             raise UserError(

@@ -51,10 +51,12 @@ def rows(plan: Plan, found: list[Probed], lrs: dict[str, float]) -> Table:
 
 
 def _note(plan: Plan, found: list[Probed]) -> str:
-    widths = [half for probe in found if (half := probe.image_half_width(plan.outcomes.primary)) is not None]
+    names = {in_suite(name, epochs) for name, epochs in settings(plan)}  # without the search, which has a hold-out
+    known = [p.image_half_width(plan.outcomes.primary) for p in found if p.setting in names]
+    widths = [half for half in known if half is not None]
     images = (
         f" An accuracy itself is known to about ± {sum(widths) / len(widths):.1f} (bootstrap over test images)."
-        if (widths)
+        if widths
         else ""
     )
     return (

@@ -7,7 +7,7 @@ from benchmark.core.options import load_yaml, parse, value_of
 from pretrain.images.options import ViewOptions
 from pretrain.methods.registry import method_class, method_names, options_of_others
 from pretrain.training.config import MethodOptions, PretrainConfig
-from pretrain.training.recipe import PRESETS, recipe, with_preset
+from pretrain.training.recipe import check_presets, recipe, with_preset
 
 PROG = "python pretrain/run.py"
 DESCRIPTION = (
@@ -36,16 +36,20 @@ def resolve(argv: list[str] | None) -> PretrainConfig:
     kind = method_class(method).Options
     embedded = value_of(PretrainConfig, argv, "data") is None
     epochs = length(argv, method, embedded)
-    defaults = recipe(method, embedded, epochs)
-    argv, presets = without_presets(argv, epochs)
+
+    def prepare(content: dict[Any, Any], path: str) -> dict[Any, Any]:
+        check_presets(content, path)
+        return with_preset(content, epochs)
+
     return parse(
         PretrainConfig,
         argv,
         PROG,
         DESCRIPTION,
-        defaults=defaults | presets,
+        defaults=recipe(method, embedded, epochs),
         parts={"augmentation": ViewOptions, "options": kind},
         elsewhere=options_of_others(method),
+        prepare=prepare,
     )
 
 
@@ -72,22 +76,3 @@ def length(argv: list[str], method: str, embedded: bool) -> int:
         return max(1, int(said))
     except (TypeError, ValueError):
         return 1
-
-
-def without_presets(argv: list[str], epochs: int) -> tuple[list[str], dict[str, Any]]:
-    """Take --config files with values by length (``by_epochs``) out of the command line.
-
-    Returns the rest of the words, and the values of those files for this length.
-    """
-    rest, values, words = [], {}, iter(argv)
-    for word in words:
-        if word == "--config" or word.startswith("--config="):
-            path = word.partition("=")[2] if "=" in word else next(words, "")
-            content = load_yaml(path)
-            if isinstance(content, dict) and PRESETS in content:
-                values |= with_preset(content, epochs)
-            else:
-                rest.append(f"--config={path}")
-        else:
-            rest.append(word)
-    return rest, values

@@ -35,6 +35,7 @@ NOT_IDENTITY = (
     "data", "output", "records", "resume", "dry_run", "images_per_second", "workers", "log_every", "device",
     "keep_every", "keep_epochs", "checkpoint_minutes", "diagnose_every",
 )  # fmt: skip
+ADDED = {"compile": False, "crop_ratio": [3 / 4, 4 / 3], "blur_sigma": [0.1, 2.0], "flip_p": 0.5}
 
 Side = Annotated[int, Field(gt=0, le=4096)]
 BatchSize = Annotated[int, Field(ge=2, le=2**20, description="2 or more, since methods compare images")]
@@ -143,7 +144,16 @@ class PretrainConfig:
         if self.lr_schedule == "steps" and list(self.lr_drops) != sorted(set(self.lr_drops)):
             raise UserError(f"--lr-drops {','.join(map(str, self.lr_drops))} must ascend.")
         if self.lr_schedule != "steps" and self.lr_drops:
-            raise UserError("--lr-drops has no effect with --lr-schedule cosine; give --lr-schedule steps.")
+            given = ",".join(map(str, self.lr_drops))
+            raise UserError(
+                f"--lr-drops {given} has no effect with --lr-schedule cosine; give --lr-schedule steps, or --lr-drops "
+                "'' if the drops are the recipe's."
+            )
+        if self.warmup and self.warmup_lr > self.scaled_lr:
+            raise UserError(
+                f"--warmup-lr {self.warmup_lr:g} is above the peak {self.scaling_words}, so the warm-up would descend; "
+                "give a smaller one."
+            )
         if late := [epoch for epoch in self.keep_epochs if not 0 < epoch <= self.epochs]:
             raise UserError(f"--keep-epochs names {late[0]}, but the run has epochs 1 to {self.epochs}.")
 
@@ -173,9 +183,10 @@ class PretrainConfig:
         """Return what makes the run this run: every setting that changes its result, and `images`, which tells the
         images from others (``Images.identity``)."""
         settings = {key: value for key, value in to_dict(self).items() if key not in NOT_IDENTITY}
-        # Compiled kernels round otherwise, so they make another run; without them it is the run of earlier versions.
-        if not self.compile:
-            del settings["compile"]
+        # Options that earlier versions did not have: at these values the run is theirs, and goes on.
+        for name, value in ADDED.items():
+            if settings[name] == value:
+                del settings[name]
         return {"script": "pretrain", "config": settings, "images": images}
 
 

@@ -1,5 +1,7 @@
 """The learning rate of a run, as its config describes it, out of the schedules of ``schedules.py``."""
 
+from collections.abc import Iterable
+
 from pretrain.methods.base import ParameterGroup
 from pretrain.training.config import PretrainConfig
 from pretrain.training.schedules import Schedule, constant, cosine, per_epoch, steps, warm_up
@@ -26,5 +28,16 @@ def learning_rate(config: PretrainConfig, group: ParameterGroup, iterations_per_
 
 def _by_epoch(config: PretrainConfig, peak: float) -> Schedule:
     if config.lr_schedule == "steps":
-        return steps(peak, [round(share * config.epochs) for share in config.lr_drops])
+        return steps(peak, drops(config.lr_drops, config.epochs))
     return cosine(peak, config.lr_final * peak, config.epochs)
+
+
+def drops(shares: Iterable[float], epochs: int) -> list[int]:
+    """Return the epochs after which the learning rate drops, one after the other, none before the first epoch ends.
+
+    In a run of few epochs, shares round to one epoch, or to none: the later drops then come later or not at all.
+    """
+    after: list[int] = []
+    for share in shares:
+        after.append(max(round(share * epochs), after[-1] + 1 if after else 1))
+    return after

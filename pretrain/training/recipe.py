@@ -19,7 +19,7 @@ SMALL = {  # of a method without a recipe for the embedded photographs
 }  # fmt: skip
 PRESETS = "by_epochs"  # {length in epochs: values}
 # What a recipe cannot hold and a comparison with the released run leaves out.
-NOT_RECIPE = {*NOT_IDENTITY, "seed", "epochs", "images", "micro_batch", "method", "compile"}
+NOT_RECIPE = {*NOT_IDENTITY, "seed", "epochs", "method", "compile"}
 
 
 def recipe_file(method: str, kind: str) -> Path | None:
@@ -36,6 +36,18 @@ def read_imagenet(method: str) -> dict[str, Any]:
             f"--method {method} has no recipe; write {Path(pretrain.recipes.__path__[0])}/{method}_imagenet.yaml."
         )
     return load_yaml(path)
+
+
+def check_presets(content: dict[Any, Any], path: str) -> None:
+    """Raise ``UserError`` where a file's values by length (``by_epochs``) are no mapping of lengths to values."""
+    presets = content.get(PRESETS, {})
+    lengths = presets if isinstance(presets, dict) else {}
+    plain = all(type(length) is int and length > 0 and isinstance(lengths[length], dict) for length in lengths)
+    if not isinstance(presets, dict) or not plain:
+        raise UserError(
+            f"{path}: {PRESETS} must give, for lengths in whole epochs, options with their values, such as "
+            "{100: {lr: 0.3}, 1000: {lr: 0.2}}."
+        )
 
 
 def with_preset(values: dict[str, Any], epochs: int) -> dict[str, Any]:

@@ -22,7 +22,6 @@ from pretrain.engine.metrics_log import lines_until
 from pretrain.engine.processes import is_main, say, world_size
 from pretrain.engine.tensor_hash import tensors_sha256
 from pretrain.images.collection import Images
-from pretrain.methods.base import NOT_AS_RELEASED
 from pretrain.training.config import PretrainConfig
 from pretrain.training.hooks import EpochFiles, FailureSignatures, FirstStep, UnreadableImages
 from pretrain.training.recipe import differences
@@ -47,7 +46,8 @@ def pretrain(run: PretrainRun, account: Account) -> dict[str, dict[str, float | 
     account.details |= {"images": len(paths), "effective_rank_definition": RANK_DEFINITION}
     account.details |= {
         "differs_from_released": differences(config),
-        "not_as_released": [*NOT_AS_RELEASED, *trainer.method.not_as_released],
+        "last_incomplete_batch": "dropped",
+        "not_as_released": list(trainer.method.departures(config, world_size())),
     }
     try:
         if start >= trainer.max_iter:

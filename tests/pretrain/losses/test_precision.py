@@ -101,6 +101,24 @@ def allowed(request):
         library.fp32_precision = value
 
 
+@pytest.mark.skipif(not PER_LIBRARY, reason="torch before 2.9 has one setting for all")
+@pytest.mark.parametrize("own", ["tf32", "ieee", "none"])
+@pytest.mark.parametrize("inner", [1, 3], ids=["cuBLAS", "oneDNN"])
+def test_what_a_caller_set_for_one_library_stays_set_where_all_had_the_same_value(inner, own):
+    """Whether a setting is its own shows when the general one changes afterwards."""
+    general, library = libraries()[0], libraries()[inner]
+    before = [setting.fp32_precision for setting in (general, library)]
+    try:
+        general.fp32_precision = "tf32"
+        library.fp32_precision = own
+        kernel_ssl_loss(*features(6, 4))
+        general.fp32_precision = "ieee" if own == "tf32" else "bf16" if inner == 3 else "ieee"
+        assert library.fp32_precision == (general.fp32_precision if own == "none" else own)
+    finally:
+        for setting, value in zip((general, library), before, strict=True):
+            setting.fp32_precision = value
+
+
 def test_matrix_products_are_in_full_precision_and_the_callers_settings_return(allowed, monkeypatch):
     """pretrain/run.py allows TF32 products for the network ("high"); powers of matrices do not bear them."""
     seen = []

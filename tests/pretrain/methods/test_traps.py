@@ -20,6 +20,7 @@ from tests.pretrain.losses.vectors import read
 from tests.pretrain.methods.small import batch, loss_of, progress, small_config, small_method
 from tests.pretrain.runs import pictures
 
+IMAGENET = 1_281_167  # training images
 JOINT = {"simclr", "swav"}  # both views in one forward pass: another result, because of batch norm
 
 
@@ -186,9 +187,15 @@ def test_recipes_have_the_official_learning_rates(case):
             found = schedule(step * (int(length) if by_epoch else 1))
             assert found == pytest.approx(value, rel=1e-9, abs=1e-12), step
     else:
-        peak = max(value for _, value in case["values"])
-        assert config.scaled_lr == pytest.approx(peak, rel=1e-3)
-        assert (config.warmup, config.warmup_rule, config.lr_final) == (10, "ratio", 0)
+        # An epoch here is its whole batches, so the same curve is run through in a few steps less.
+        schedule = learning_rate(config, ParameterGroup([]), IMAGENET // hyper["batch_size"])
+        share = config.epochs * (IMAGENET // hyper["batch_size"]) / hyper["total_steps"]
+        assert 0.997 < share < 1
+        for step, value in case["values"]:
+            assert schedule(round(step * share)) == pytest.approx(value, abs=5e-4 * config.scaled_lr), step
+        said = "; ".join(method_class(method).not_as_released)
+        if hyper["epochs"] == 1000:
+            assert f"{hyper['total_steps']:,} steps instead of 312,000" in said
 
 
 @pytest.mark.parametrize("case", [c for c in read("schedules") if "lamda" in c["quantity"] or "EMA" in c["quantity"]],
@@ -235,6 +242,7 @@ def images(tmp_path_factory):
         ("swav", {"prototypes": 13}, "--prototypes 13 is more than the 12 images"),
         ("swav", {"prototypes": 12, "queue_size": 0}, "together are fewer than --prototypes 12"),
         ("swav", {"queue_size": 4}, "--queue-size 4 holds less than --batch-size 8"),
+        ("swav", {"queue_size": 20}, "--queue-size 20 is not a multiple of --batch-size 8"),
         ("supervised", {}, "class"),
         ("simclr", {"blur_p": (0.5,), "solarize_p": (0.0,)}, "describe 1 view(s), and simclr takes 2"),
         ("supervised", {"blur_p": (0.5, 0.5), "solarize_p": (0.0, 0.0)}, "describe 2 view(s), and supervised takes 1"),
@@ -245,6 +253,20 @@ def test_what_does_not_suit_is_refused_before_training(images, name, changes, wo
         check_method(small_config(name, **changes), images)
     assert words in str(refused.value)
     assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("batch_size", "processes", "words"),
+    [(256, 8, None), (256, 4, "4 processes of 64, in the released run 8 of 32"), (256, 1, "1 process of 256"),
+     (512, 8, "8 processes of 64")],
+)  # fmt: skip
+def test_moco_says_where_its_batch_norm_sees_other_numbers_of_images(batch_size, processes, words):
+    for name in ("moco_v1", "moco_v2"):
+        config = resolve(["--data=x", f"--method={name}", f"--batch-size={batch_size}"])
+        said = "; ".join(method_class(name).departures(config, processes))
+        assert ("batch norm" in said) == (words is not None)
+        assert words is None or words in said
+        assert ("no others to shuffle" in said) == (processes == 1)
 
 
 def test_supervised_reports_its_accuracy():

@@ -128,6 +128,12 @@ def test_the_table_has_the_mean_and_students_interval_and_says_what_has_not_run(
     assert (said["seeds"], said["linear_exact"]) == ("0 of 3", "not run")
 
 
+def test_how_well_an_accuracy_is_known_comes_from_the_test_images_and_not_from_the_hold_out_of_the_search():
+    search = list(probes(searched()))
+    assert "bootstrap" not in rows(PLAN, search, {}).note
+    assert "about ± 3.0 (bootstrap" in rows(PLAN, [*search, *accuracies(**{"mec-50": 45.0})], {}).note
+
+
 def test_a_whole_study_is_drawn_and_tabulated(tmp_path):
     named = [setting_name(name, epochs) for name in [*PLAN.methods, "supervised"] for epochs in PLAN.epochs]
     records = [probe(name, seed, 40.0 + seed) for name in [*named, "random"] for seed in PLAN.seeds]

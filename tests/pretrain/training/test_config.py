@@ -36,7 +36,9 @@ COMPANY = {
     "lr_drops": ["--lr-schedule=steps", "--lr-drops=0.25,0.5"],
     "lr_schedule": ["--lr-schedule=steps"],
     "crop_scale": ["--crop-scale=0.1,0.9"],
+    "crop_ratio": ["--crop-ratio=0.5,1.5"],
     "blur_p": ["--blur-p=0.3,0.4"],
+    "blur_sigma": ["--blur-sigma=0.2,1.5"],
     "solarize_p": ["--solarize-p=0.3,0.4"],
     "jitter": ["--jitter=0.1,0.2,0.3,0.4"],
     "pixel_mean": ["--pixel-mean=0.1,0.2,0.3"],
@@ -110,7 +112,17 @@ def test_the_imagenet_recipe_says_everything_and_is_the_default(method):
     path = RECIPES / f"{method}_imagenet.yaml"
     content = load_yaml(path)
     says = set(content) | {name for values in content.get("by_epochs", {}).values() for name in values}
-    free = NOT_RECIPE | {"lr_drops", "lr_final", "trace_term", "hsic_weight", "kernel", "bandwidth", "degree"}
+    free = NOT_RECIPE | {
+        "images",
+        "micro_batch",
+        "lr_drops",
+        "lr_final",
+        "trace_term",
+        "hsic_weight",
+        "kernel",
+        "bandwidth",
+        "degree",
+    }
     assert set(options_of(method)) - free <= says
     config = resolve([f"--method={method}", *WITH_DATA])
     assert config.epochs == content["epochs"]
@@ -175,6 +187,12 @@ def test_what_differs_from_the_released_run_is_found_by_comparing():
         "views": {"released": "reference", "here": "fast"},
         "gamma": {"released": 1.0, "here": 0.1},
     }
+    cut = differences(resolve([*WITH_DATA, "--method=mec", "--micro-batch=64", "--images=1000", "--flip-p=0"]))
+    assert cut == {
+        "micro_batch": {"released": None, "here": 64},
+        "images": {"released": None, "here": 1000},
+        "flip_p": {"released": 0.5, "here": 0.0},
+    }
     assert differences(resolve([*WITH_DATA, "--kernel=rbf"])) == {"kernel": {"released": "linear", "here": "rbf"}}
 
 
@@ -209,6 +227,42 @@ def test_flags_win_over_the_file_and_the_file_over_the_recipe(tmp_path):
     (tmp_path / "mine.yaml").write_text(yaml.safe_dump({"image_size": 64, "epochs": 3, "gamma": 0.1}))
     config = resolve([f"--config={tmp_path / 'mine.yaml'}", "--epochs=5"])
     assert (config.image_size, config.epochs, config.options.gamma, config.batch_size) == (64, 5, 0.1, 64)
+
+
+def test_the_last_file_wins_also_over_values_by_length(tmp_path):
+    (tmp_path / "mine.yaml").write_text("lr: 7\n")
+    mine, preset = f"--config={tmp_path / 'mine.yaml'}", f"--config={RECIPES / 'byol_imagenet.yaml'}"
+    assert resolve([*WITH_DATA, mine, preset]).lr == 0.2
+    assert resolve([*WITH_DATA, preset, mine]).lr == 7
+    assert resolve([*WITH_DATA, preset, mine, "--lr=3"]).lr == 3
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ("temperature: 0.1", "temperature belongs to --method"),
+        ("temprature: 0.1", "unknown option 'temprature'"),
+        ("by_epochs: {100: {temprature: 1}}", "unknown option 'temprature'"),
+        ("by_epochs: {100: {lr: much}}", "lr in"),
+        ("by_epochs: {abc: {lr: 1}}", "by_epochs must give"),
+        ("by_epochs: {0: {lr: 1}}", "by_epochs must give"),
+        ("by_epochs: {100: 3}", "by_epochs must give"),
+        ("by_epochs: 3", "by_epochs must give"),
+    ],
+)
+def test_files_with_values_by_length_are_checked_as_others_are(tmp_path, line, words):
+    path = tmp_path / "mine.yaml"
+    preset = "" if line.startswith("by_epochs") else "by_epochs: {100: {lr: 0.3}}\n"
+    path.write_text(f"method: byol\nepochs: 100\n{preset}{line}\n")
+    with pytest.raises(UserError, match=words) as refused:
+        resolve([*WITH_DATA, f"--config={path}"])
+    assert str(path) in str(refused.value)
+
+
+def test_a_run_of_an_earlier_version_goes_on_where_new_options_are_at_what_it_did():
+    added = {"compile", "crop_ratio", "blur_sigma", "flip_p"}
+    assert not added & set(resolve(WITH_DATA).identity(10)["config"])
+    assert resolve([*WITH_DATA, "--flip-p=0"]).identity(10)["config"]["flip_p"] == 0
 
 
 def test_a_short_run_warms_up_for_a_tenth():
@@ -259,7 +313,12 @@ def test_a_short_run_warms_up_for_a_tenth():
         (["--temperature=1"], ["--temperature belongs to --method", "simclr", "not to kernel_ssl"]),
         (["--method=swav", "--mu=1"], ["--mu belongs to --method kernel_ssl, not to swav"]),
         (["--method=simclr", "--temperatur=1"], ["there is no option --temperatur", "'--temperature'"]),
-        (["--lr-drops=0.5"], ["--lr-drops has no effect with --lr-schedule cosine"]),
+        (["--lr-drops=0.5"], ["--lr-drops 0.5 has no effect with --lr-schedule cosine"]),
+        (["--method=moco_v1", "--lr-schedule=cosine"], ["--lr-drops 0.6,0.8 has no effect", "--lr-drops '' if"]),
+        (["--method=swav", "--lr=0.1"], ["--warmup-lr 0.3 is above the peak 0.1", "a smaller one"]),
+        (["--blur-sigma=2,1"], ["--blur-sigma 2,1 ends before it begins"]),
+        (["--crop-ratio=0,1"], ["--crop-ratio lists 0", "above 0"]),
+        (["--jitter=0.4,0.4,0.4,0.6"], ["--jitter lists 0.6", "4 values A,B,C,D", "D a number between 0 and 0.5"]),
         (["--crop-scale=0.9,0.1"], ["--crop-scale 0.9,0.1 ends before it begins"]),
         (["--pixel-std=0,1,1"], ["--pixel-std holds a 0"]),
         (["--blur-p=1,0,1"], ["--blur-p names 3 views and --solarize-p 2"]),

@@ -8,6 +8,9 @@ from detectron2.engine import HookBase
 
 from pretrain.engine.processes import choose_device
 from pretrain.images.listing import list_images
+from pretrain.methods.base import ParameterGroup
+from pretrain.training.command_line import resolve
+from pretrain.training.learning_rates import drops, learning_rate
 from pretrain.training.schedules import (
     constant,
     cosine,
@@ -105,6 +108,26 @@ def test_the_two_rules_of_a_warm_up():
 
 def test_steps_count_a_milestone_as_reached_at_its_own_iteration():
     assert [steps(1.0, [2, 4], 0.5)(i) for i in range(6)] == [1, 1, 0.5, 0.5, 0.25, 0.25]
+
+
+@pytest.mark.parametrize(
+    ("epochs", "shares", "after"),
+    [
+        (90, (1 / 3, 2 / 3), [30, 60]),
+        (200, (0.6, 0.8), [120, 160]),
+        (3, (0.6, 0.8), [2, 3]),
+        (2, (1 / 3, 2 / 3), [1, 2]),
+        (1, (1 / 3, 2 / 3), [1, 2]),
+    ],
+)
+def test_drops_come_one_after_the_other_and_none_before_the_first_epoch_ends(epochs, shares, after):
+    assert drops(shares, epochs) == after
+
+
+def test_a_supervised_run_of_one_epoch_trains_at_its_peak():
+    run = resolve(["--data=x", "--method=supervised", "--epochs=1"])
+    schedule = learning_rate(run, ParameterGroup([]), 10)
+    assert {schedule(iteration) for iteration in range(10)} == {run.scaled_lr}
 
 
 def test_what_makes_no_schedule_is_refused():
