@@ -22,7 +22,7 @@ class Display:
     Args:
         runs: all runs that will be started, in order.
         hours: GPU hours of each by name, None where nobody knows: the time left follows the pace of this machine, in
-            proportion to these or, where they are not known, to the epochs.
+            proportion to these or, where they are not known of all runs of a kind, to the epochs.
         places: how many runs go on at a time.
     """
 
@@ -34,6 +34,7 @@ class Display:
         write: Callable[[str], object] | None = None,
     ):
         self.runs, self.hours, self.places = list(runs), hours, places
+        self._guessed = {run.kind for run in self.runs if not self.hours.get(run.name)}  # kinds without all hours
         self.began = time.monotonic()
         self.timed: list[tuple[PlannedRun, float]] = []
         self.over: set[str] = set()
@@ -103,8 +104,8 @@ class Display:
 
     def _length(self, run: PlannedRun) -> float:
         """Return how long a run is in relation to others of its kind."""
-        if hours := self.hours.get(run.name):
-            return hours
+        if run.kind not in self._guessed:
+            return self.hours[run.name] or 0.0
         epochs = run.options.get("epochs")
         return float(epochs) if isinstance(epochs, (int, float)) and run.kind == "pretrain" else 1.0
 

@@ -216,6 +216,9 @@ def test_time_left_follows_the_finished_runs_of_the_same_kind(tmp_path):
     by_hours = Display(tuned, {"a": 57.0, "b": 114.0}, 1, lambda _: None)
     by_hours.ended(tuned[0], 600.0, False)
     assert by_hours.time_left() == ", about 20 min left"
+    some = Display([short, long, longer], {"s": 0.1, "m": 0.2}, 1, lambda _: None)  # of one run nobody knows: epochs
+    some.ended(short, 300.0, False)
+    assert some.time_left() == ", about 30 min left"
     resumed = Display(tuned, {}, 1, lambda _: None)
     resumed.ended(tuned[0], 1.0, True)
     assert resumed.time_left() == ""
