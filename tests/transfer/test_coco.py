@@ -10,6 +10,7 @@ import yaml
 from benchmark.core.errors import RunFailed, UserError
 from benchmark.core.options import parse
 from benchmark.records import RunRecord
+from pretrain.engine.checkpoint import LAST
 from pretrain.networks.encoder import untrained_backbone
 from tests.transfer.runs import coco_root, flags, lines, the_record, with_objects
 from transfer import coco
@@ -62,17 +63,25 @@ def test_the_record_says_what_ran(whole, data):
     assert details["epochs_over_data"] == pytest.approx(6 * 4 / 7)
 
 
-def test_channels_last_trains_alike_in_float32(whole, data, tmp_path):
+def test_channels_last_trains_alike_in_float32_and_goes_on_bit_by_bit(whole, data, tmp_path):
     """The order of numbers in memory changes the order of sums alone: the same losses, but for rounding."""
-    assert coco.main(flags(tmp_path, data, seed=SEED, memory_format="channels_last")) == 0
+    arguments = flags(tmp_path, data, seed=SEED, memory_format="channels_last", checkpoint_every=3)
+    assert coco.main(arguments) == 0
     ours, theirs = ([line["total_loss"] for line in lines(folder)] for folder in (tmp_path, whole))
-    assert ours[:2] == pytest.approx(theirs[:2], rel=1e-5)
-    assert ours == pytest.approx(theirs, rel=2e-3)
+    assert ours[:4] == pytest.approx(theirs[:4], rel=1e-5)
+    assert ours == pytest.approx(theirs, rel=3e-2)  # by then another of two nearly equal proposals may be taken
     assert the_record(tmp_path).details["memory_format"] == "channels_last"
     assert the_record(tmp_path).protocol_hash == the_record(whole).protocol_hash
     assert the_record(whole).details["memory_format"] == "contiguous"
     tensors = torch.load(tmp_path / "run" / DETECTOR, weights_only=True)["model"]
     assert tensors["backbone.bottom_up.stem.conv1.weight"].is_contiguous(memory_format=torch.channels_last)
+
+    for name in (RESULT, DETECTOR, LAST):  # as if it had been killed after its fourth or fifth iteration
+        (tmp_path / "run" / name).unlink()
+    assert coco.main(arguments) == 0
+    assert [line["total_loss"] for line in lines(tmp_path)] == ours
+    again = torch.load(tmp_path / "run" / DETECTOR, weights_only=True)["model"]
+    assert all(torch.equal(tensors[name], again[name]) for name in tensors)
 
 
 def test_the_backbone_trained_and_started_from_the_untrained_encoder(whole):
