@@ -12,6 +12,7 @@ from benchmark.core.folder import RESULTS
 from benchmark.runner.planned import planned_runs as planned
 from benchmark.runner.suite import read_suite
 from pretrain.studies.miniature import main
+from pretrain.studies.miniature_figure import draw, label
 from pretrain.studies.miniature_plan import candidates, read_plan, runs_suite, setting_name, suite_text
 from pretrain.studies.miniature_tables import answers, rows
 from pretrain.studies.probed import probes
@@ -132,6 +133,23 @@ def test_how_well_an_accuracy_is_known_comes_from_the_test_images_and_not_from_t
     search = list(probes(searched()))
     assert "bootstrap" not in rows(PLAN, search, {}).note
     assert "about ± 3.0 (bootstrap" in rows(PLAN, [*search, *accuracies(**{"mec-50": 45.0})], {}).note
+
+
+def test_settings_are_named_as_people_write_them_and_what_has_not_run_is_written_into_the_figure():
+    assert [label(PLAN, name) for name in ("kernel_ssl_gamma_0.1", "moco_v2", "supervised")] == [
+        "Kernel-SSL, gamma 0.1",
+        "MoCo v2",
+        "supervised",
+    ]
+    figure = draw(PLAN, accuracies(**{"mec-25": 40.0, "simclr-25": 41.0, "simclr-50": 42.0}))
+    panel = figure.axes[0]
+    holes = {round(text.get_position()[1]): text.get_text() for text in panel.texts}
+    names = [*PLAN.methods, "supervised"]
+    assert holes[names.index("mec")] == "50 epochs not run"
+    assert names.index("simclr") not in holes
+    assert [holes[place] for place in range(len(names)) if place not in (2, 3)] == ["not run"] * (len(names) - 2)
+    low, high = panel.get_ylim()
+    assert (low, high) == (len(names) - 0.5, -0.5)  # every line is inside
 
 
 def test_a_whole_study_is_drawn_and_tabulated(tmp_path):
