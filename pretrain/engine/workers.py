@@ -1,5 +1,6 @@
 """What every worker process of a DataLoader does first, in both halves (``worker_init_fn``)."""
 
+import multiprocessing
 import os
 import signal
 import threading
@@ -14,7 +15,10 @@ def start_worker(_: int = 0) -> None:
     worker that obeyed would take the step away that the training process wants to finish and save. Only the training
     process ends its workers, by SIGTERM of its own or by ending itself.
     """
-    end_with_parent(getattr(signal, "SIGKILL", signal.SIGTERM))
+    started_by = multiprocessing.parent_process()
+    # A fork server stands between the two: then the process that started this one is not its parent.
+    direct = started_by is not None and multiprocessing.get_start_method() != "forkserver"
+    end_with_parent(getattr(signal, "SIGKILL", signal.SIGTERM), started_by.pid if started_by and direct else None)
     requests = {signal.SIGINT} | {getattr(signal, name) for name in ("SIGTERM", "SIGUSR1") if hasattr(signal, name)}
     if not hasattr(signal, "sigwaitinfo"):  # macOS and Windows do not say who has sent a signal
         for number in requests - {signal.SIGTERM}:

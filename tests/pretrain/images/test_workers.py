@@ -89,6 +89,22 @@ def training(request, folder):
             os.kill(pid, signal.SIGKILL)
 
 
+LATE = """
+import multiprocessing, os, time
+from pretrain.engine.workers import start_worker
+
+def late():
+    time.sleep(1)
+    start_worker()
+    time.sleep(600)
+
+worker = multiprocessing.Process(target=late)
+worker.start()
+print(worker.pid, flush=True)
+os._exit(0)
+"""
+
+
 def until(condition, seconds=30):
     deadline = time.monotonic() + seconds
     while not condition() and time.monotonic() < deadline:
@@ -103,3 +119,15 @@ def test_workers_die_with_a_parent_that_is_killed(training):
     parent.wait()
     # At once: torch's own check takes up to 5 s, and never ends a worker that waits for a disk.
     assert until(lambda: not any(map(alive, workers)), seconds=3)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_a_worker_whose_parent_ended_before_it_came_to_look_ends_too():
+    parent = subprocess.Popen([sys.executable, "-c", LATE], stdout=subprocess.PIPE, text=True)
+    worker = int(parent.stdout.readline())
+    parent.wait()
+    try:
+        assert until(lambda: not alive(worker))
+    finally:
+        if alive(worker):
+            os.kill(worker, signal.SIGKILL)
