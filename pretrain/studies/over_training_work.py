@@ -50,8 +50,10 @@ def checkpoints(plan: Plan, runs: Path) -> list[Path]:
 
 
 def suite(plan: Plan, kept: list[Path]) -> dict[str, Any]:
-    """Return the suite that probes kept checkpoints."""
-    probe = {"script": "classify", "weights": [str(path) for path in kept], "seeds": [0]}
+    """Return the suite that probes kept checkpoints; records name them as it does, from where the command was given."""
+    here = Path.cwd()
+    weights = [str(path.relative_to(here) if path.is_relative_to(here) else path) for path in kept]
+    probe = {"script": "classify", "weights": weights, "seeds": [0]}
     return {"description": "probes over training", "transfer": [probe | {"options": probe_options(plan, plan.folder)}]}
 
 

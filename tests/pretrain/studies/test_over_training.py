@@ -41,7 +41,7 @@ def test_correlations_are_spearmans_inside_a_run_and_holes_are_said(folder):
     assert [(row["method"], row["epoch"]) for row in rows] == [("byol", e) for e in ("1", "5", "10", "20", "50")]
 
 
-def test_the_suite_probes_the_kept_checkpoints_of_the_methods_that_the_plan_follows(folder):
+def test_the_suite_probes_the_kept_checkpoints_of_the_methods_that_the_plan_follows(folder, monkeypatch):
     for run, name in (("pretrain-byol-50-seed1-0123abcd", "checkpoint_0005.pth"),
                       ("pretrain-byol-50-seed1-0123abcd", "checkpoint.pth"),
                       ("pretrain-byol-25-seed1-0123abcd", "checkpoint_0005.pth"),
@@ -53,6 +53,10 @@ def test_the_suite_probes_the_kept_checkpoints_of_the_methods_that_the_plan_foll
     assert suite.transfer[0].weights == [
         str(folder / "runs" / "pretrain-byol-50-seed1-0123abcd" / "checkpoint_0005.pth")
     ]
+    monkeypatch.chdir(folder)  # records then name no folder of this machine
+    assert main(words(folder)) == 0
+    suite = read_suite(folder / "over_training.yaml")
+    assert suite.transfer[0].weights == ["runs/pretrain-byol-50-seed1-0123abcd/checkpoint_0005.pth"]
 
 
 def test_without_checkpoints_and_records_the_command_says_what_to_run(folder, capsys):
