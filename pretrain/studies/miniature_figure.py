@@ -54,7 +54,7 @@ def _hole(panel: Axes, place: int, missing: list[int], plan: Plan) -> None:
         text = "not run" if len(missing) == len(plan.epochs) else f"{missing[0]} epochs not run"
         panel.text(
             0.02, place, text, transform=panel.get_yaxis_transform(), va="center", fontsize=7, color="0.5",
-            bbox={"facecolor": "white", "edgecolor": "none", "pad": 1},
+            bbox={"facecolor": "white", "edgecolor": "none", "pad": 1}, zorder=1.5,  # above the floor, below dots
         )  # fmt: skip
 
 
@@ -70,4 +70,4 @@ def _dots(panel: Axes, height: float, probes: list[Probed], metric: str, colour:
 def _floor(panel: Axes, found: list[Probed], metric: str) -> None:
     values = [value for probe in of_setting(found, RANDOM) if (value := probe.value(metric)) is not None]
     if values:
-        panel.axvline(sum(values) / len(values), linestyle="--", color="0.5", linewidth=1)
+        panel.axvline(sum(values) / len(values), linestyle="--", color="0.5", linewidth=1, zorder=1)

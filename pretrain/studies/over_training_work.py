@@ -6,6 +6,7 @@ from typing import Any
 from matplotlib.figure import Figure
 from scipy import stats
 
+from benchmark.comparison.methods import name_of
 from benchmark.core.errors import UserError
 from benchmark.core.files import write_text
 from benchmark.records import scan_records
@@ -112,7 +113,7 @@ def draw(plan: Plan, found: list[Probed]) -> Figure:
                 run = [p for p in found if (p.setting, p.seed) == (name, seed)]
                 x, y = [p.value(metric) for p in run], [p.value(ACCURACIES[0]) for p in run]
                 panel.plot(
-                    x, y, color=colour, linewidth=1, alpha=0.6, label=name.replace("_", " ") if seed == 0 else None
+                    x, y, color=colour, linewidth=1, alpha=0.6, label=name_of(name) if seed == plan.seeds[0] else None
                 )
                 panel.scatter(x, y, s=[8 + 40 * (p.epoch or 0) / plan.epochs[1] for p in run], color=colour)
         panel.set_xlabel(metric.replace("_", " "))
