@@ -164,7 +164,9 @@ def _words_of_places(places: list[str]) -> str:
     of_words = {
         words: [letter for letter, own in zip(letters, places, strict=True) if own == words] for words in places
     }
-    return f"{listed}: " + "; ".join(f"{', '.join(own)} {words}" for words, own in of_words.items())
+    return f"{listed}: " + "; ".join(
+        f"{', '.join(own)} {'each ' if len(own) > 1 else ''}{words}" for words, own in of_words.items()
+    )
 
 
 def _range(schema: dict[str, Any]) -> str:

@@ -35,6 +35,7 @@ NOT_IDENTITY = (
     "data", "output", "records", "resume", "dry_run", "images_per_second", "workers", "log_every", "device",
     "keep_every", "keep_epochs", "checkpoint_minutes", "diagnose_every",
 )  # fmt: skip
+# Options that earlier versions did not have, with what those versions did: such a run is theirs, and goes on.
 ADDED = {"compile": False, "crop_ratio": [3 / 4, 4 / 3], "blur_sigma": [0.1, 2.0], "flip_p": 0.5}
 
 Side = Annotated[int, Field(gt=0, le=4096)]
@@ -183,7 +184,6 @@ class PretrainConfig:
         """Return what makes the run this run: every setting that changes its result, and `images`, which tells the
         images from others (``Images.identity``)."""
         settings = {key: value for key, value in to_dict(self).items() if key not in NOT_IDENTITY}
-        # Options that earlier versions did not have: at these values the run is theirs, and goes on.
         for name, value in ADDED.items():
             if settings[name] == value:
                 del settings[name]

@@ -42,7 +42,9 @@ def check_presets(content: dict[Any, Any], path: str) -> None:
     """Raise ``UserError`` where a file's values by length (``by_epochs``) are no mapping of lengths to values."""
     presets = content.get(PRESETS, {})
     lengths = presets if isinstance(presets, dict) else {}
-    plain = all(type(length) is int and length > 0 and isinstance(lengths[length], dict) for length in lengths)
+    plain = all(
+        type(length) is int and 0 < length < 2**31 and isinstance(values, dict) for length, values in lengths.items()
+    )
     if not isinstance(presets, dict) or not plain:
         raise UserError(
             f"{path}: {PRESETS} must give, for lengths in whole epochs, options with their values, such as "

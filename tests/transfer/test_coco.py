@@ -68,7 +68,8 @@ def test_channels_last_trains_alike_in_float32_and_goes_on_bit_by_bit(whole, dat
     arguments = flags(tmp_path, data, seed=SEED, memory_format="channels_last", checkpoint_every=3)
     assert coco.main(arguments) == 0
     ours, theirs = ([line["total_loss"] for line in lines(folder)] for folder in (tmp_path, whole))
-    assert ours[:4] == pytest.approx(theirs[:4], rel=1e-5)
+    assert ours[:2] == pytest.approx(theirs[:2], rel=1e-5)
+    assert ours[:4] == pytest.approx(theirs[:4], rel=2e-3)
     assert ours == pytest.approx(theirs, rel=3e-2)  # by then another of two nearly equal proposals may be taken
     assert the_record(tmp_path).details["memory_format"] == "channels_last"
     assert the_record(tmp_path).protocol_hash == the_record(whole).protocol_hash

@@ -246,6 +246,7 @@ def test_the_last_file_wins_also_over_values_by_length(tmp_path):
         ("by_epochs: {100: {lr: much}}", "lr in"),
         ("by_epochs: {abc: {lr: 1}}", "by_epochs must give"),
         ("by_epochs: {0: {lr: 1}}", "by_epochs must give"),
+        (f"by_epochs: {{1{'0' * 400}: {{lr: 1}}}}", "by_epochs must give"),
         ("by_epochs: {100: 3}", "by_epochs must give"),
         ("by_epochs: 3", "by_epochs must give"),
     ],
