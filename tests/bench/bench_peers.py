@@ -3,18 +3,22 @@
 The same network (ResNet-50 with the released heads), batch, photographs and optimiser. lightly is no dependency of this
 project: where it cannot be imported, the bench says so and ends. Theirs: its transforms on Pillow images, float32,
 NCHW. Ours: fast views, channels last, in float32 and in bf16. Steps with their views, interleaved, processor time on
-one thread; medians of ratios. Peak memory: of one step in a fresh process, above what it held with its inputs.
+one thread; medians of ratios. Peak memory: of one step in a fresh process, above what it held with its inputs, its
+optimiser's state and no gradients (a loop that frees them after a step and one that does before the next then count
+the same), when all that was freed before had gone back to the system.
 
 solo-learn's methods are not measured: the newest version on the index (1.0.2) imports modules that Lightning has not
 had since its version 2. The released Matrix-SSL step is stated in ``bench_step.py``.
 """
 
+import ctypes
 import io
 import statistics
 import subprocess
 import sys
 import time
 from collections.abc import Callable
+from typing import NamedTuple
 
 import torch
 import torchvision
@@ -64,8 +68,16 @@ class Theirs(nn.Module):
         return self.projection_head(self.backbone(x).flatten(start_dim=1))
 
 
-def lightlys(method: str, files: list[bytes]) -> tuple[Callable[[], list[Tensor]], Callable[[list[Tensor]], float]]:
-    """Return what makes the views and what takes a step on them, as the documented loop does both."""
+class Loop(NamedTuple):
+    """What makes the views, what takes a step on them and returns the loss, and whose gradients a step leaves."""
+
+    views: Callable[[], list[Tensor]]
+    step: Callable[[list[Tensor]], float]
+    optimiser: torch.optim.Optimizer
+
+
+def lightlys(method: str, files: list[bytes]) -> Loop:
+    """Return lightly's loop, as its documentation writes it."""
     size = {"input_size": SIDE}
     two = BYOLTransform(BYOLView1Transform(**size), BYOLView2Transform(**size))
     transform = SimSiamTransform(**size) if method == "simsiam" else two
@@ -91,35 +103,36 @@ def lightlys(method: str, files: list[bytes]) -> tuple[Callable[[], list[Tensor]
         optimiser.zero_grad()
         return loss.detach().item()
 
-    return views, step
+    return Loop(views, step, optimiser)
 
 
-def our(
-    method: str, precision: str, files: list[bytes]
-) -> tuple[Callable[[], list[Tensor]], Callable[[list[Tensor]], float]]:
-    """Return the same two of ours, with plain SGD as theirs."""
+def our(method: str, precision: str, files: list[bytes]) -> Loop:
+    """Return ours, with plain SGD as theirs."""
     config = make_config(method=method, batch_size=BATCH, image_size=SIDE, optimizer="sgd", precision=precision)
     model = make_method(config).to(memory_format=torch.channels_last).train()
     optimiser = make_optimiser(config, model.parameter_groups())
     for group in optimiser.param_groups:
-        group["lr"] = LR
+        group.update(lr=LR, momentum=0.0, weight_decay=0.0)
     work = Step(model, model, precision, CPU, torch.amp.GradScaler("cpu", enabled=False))
     settings, progress = ViewSettings(SIDE, "fast", PUBLISHED[method]), Progress(10, 10**6, 10**3)
 
     def step(given: list[Tensor]) -> float:
         optimiser.zero_grad(set_to_none=True)
         model.before_step(progress)
-        result = work([view.contiguous(memory_format=torch.channels_last) for view in given], None, False)
+        result = work(given, None, False)
         model.after_backward(progress)
         optimiser.step()
         model.after_step(progress, result.rows, result.targets)
         return result.loss.item()
 
-    return lambda: ours(files, settings), step
+    def views() -> list[Tensor]:
+        return [view.contiguous(memory_format=torch.channels_last) for view in ours(files, settings)]
+
+    return Loop(views, step, optimiser)
 
 
-def made(kind: str, method: str) -> tuple[Callable[[], list[Tensor]], Callable[[list[Tensor]], float]]:
-    """Return views and step of one of ``KINDS``."""
+def made(kind: str, method: str) -> Loop:
+    """Return the loop of one of ``KINDS``."""
     files = contents()
     return lightlys(method, files) if kind == "lightly" else our(method, kind.removeprefix("ours, "), files)
 
@@ -127,13 +140,15 @@ def made(kind: str, method: str) -> tuple[Callable[[], list[Tensor]], Callable[[
 def print_peak(kind: str, method: str) -> None:
     """Print the peak memory of the second step, in MiB; for a fresh process on Linux."""
     torch.set_num_threads(1)
-    views, step = made(kind, method)
-    given = views()
-    step([view[:2] for view in given])
+    loop = made(kind, method)
+    given = loop.views()
+    loop.step([view[:2] for view in given])
+    loop.optimiser.zero_grad()
+    ctypes.CDLL("libc.so.6").malloc_trim(0)
     with open("/proc/self/clear_refs", "w") as file:
         file.write("5")  # the high-water mark starts again
     before = _status("VmRSS")
-    step(given)
+    loop.step(given)
     print((_status("VmHWM") - before) / 1024)
 
 
@@ -161,9 +176,9 @@ def main() -> None:
         loops = {kind: made(kind, method) for kind in KINDS}
         taken: dict[str, list[float]] = {kind: [] for kind in KINDS}
         for number in range(ROUNDS + 1):
-            for kind, (views, step) in loops.items():
+            for kind, loop in loops.items():
                 begin = time.process_time()
-                step(views())
+                loop.step(loop.views())
                 if number:  # the first warms up
                     taken[kind].append(time.process_time() - begin)
         del loops

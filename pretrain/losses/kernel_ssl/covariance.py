@@ -10,13 +10,14 @@ from torch import Tensor
 from pretrain.losses.kernel_ssl.eigen import matrix_function_gradient
 from pretrain.losses.kernel_ssl.gram import TermGradients
 from pretrain.losses.kernel_ssl.series import add_to_diagonal, log_coefficients, powers
+from pretrain.losses.kernel_ssl.symmetric import symmetric_product
 
 
 def alignment_taylor(target: Tensor, auto: Tensor, mu: float, order: int, trace_term: bool) -> TermGradients:
     """Return ``-tr((P + mu I) log_K(S + mu I)) [+ tr(S + mu I)]`` and its gradient by S."""
     a = log_coefficients(order, mu)
     weight = add_to_diagonal(target.clone(), mu)
-    ladder = powers(auto, order)
+    ladder = powers(auto, order, symmetric_product)
     value = a[0] * weight.diagonal().sum()
     gradient = a[1] * weight
     inner = weight

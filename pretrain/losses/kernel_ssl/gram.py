@@ -13,6 +13,7 @@ from torch import Tensor
 
 from pretrain.losses.kernel_ssl.eigen import log_quotient, matrix_function_gradient
 from pretrain.losses.kernel_ssl.series import add_to_diagonal, log_coefficients, powers
+from pretrain.losses.kernel_ssl.symmetric import symmetric_product
 
 
 class TermGradients(NamedTuple):
@@ -29,9 +30,10 @@ def uniformity_taylor(cross: Tensor, width: int, mu: float, lam: float, order: i
     ladder = powers(cross, order - 1)
     value = a[0] * width + a[1] * cross.diagonal().sum()
     gradient = torch.zeros_like(cross)
+    turned = cross.mT.reshape(-1)
     for j in range(2, order + 1):
         # tr(C^j) = sum(C^(j-1) * C'): the highest power is never formed.
-        value = value + a[j] * torch.vdot(ladder[j - 2].reshape(-1), cross.mT.reshape(-1))
+        value = value + a[j] * torch.vdot(ladder[j - 2].reshape(-1), turned)
         gradient.add_(ladder[j - 2], alpha=j * a[j])
     add_to_diagonal(gradient, a[1])
     value, gradient = -lam * value, gradient.mT.mul(-lam)
@@ -62,8 +64,8 @@ def alignment_taylor(
     """Return ``-tr((C_pp + mu I) log_K(C_zz + mu I)) [+ tr(C_zz + mu I)]`` from M, G and tr(C_pp)."""
     a = log_coefficients(order, mu)
     # With D = M M' + mu G the term is -a_0 (tr C_pp + mu d) - sum_j a_j tr(D G^(j-1)).
-    weight = torch.addmm(auto, cross, cross.mT, beta=mu)
-    ladder = powers(auto, max(order - 1, 1))
+    weight = symmetric_product(cross, cross.mT).add_(auto, alpha=mu)
+    ladder = powers(auto, max(order - 1, 1), symmetric_product)
     value = a[0] * (trace_target + mu * width) + a[1] * weight.diagonal().sum()
     by_weight = torch.zeros_like(auto)
     for j in range(2, order + 1):
@@ -90,11 +92,11 @@ def _add_inner_sums(total: Tensor, weight: Tensor, auto: Tensor, ladder: list[Te
     total.add_(weight, alpha=a[2])
     if len(a) > 3:
         first = weight @ auto
-        inner = first + first.mT
-        total.add_(inner, alpha=a[3])
+        turned = first.mT.contiguous()
+        total.add_(first, alpha=a[3]).add_(turned, alpha=a[3])
     if len(a) > 4:
-        half = first.add_(first.mT.clone(), alpha=0.5) @ auto
-        inner = half + half.mT
+        half = first.add_(turned, alpha=0.5) @ auto
+        inner = half.add_(half.mT.contiguous())
         total.add_(inner, alpha=a[4])
     for n in range(3, len(a) - 2):
         inner = torch.addmm(weight @ ladder[n - 1], auto, inner)

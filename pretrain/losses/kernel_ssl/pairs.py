@@ -15,6 +15,7 @@ from pretrain.losses.kernel_ssl import covariance, gram
 from pretrain.losses.kernel_ssl.gram import TermGradients
 from pretrain.losses.kernel_ssl.kernels import doubly_centred, kernel_matrix
 from pretrain.losses.kernel_ssl.rows import centred_unit_rows, gradient_by_features
+from pretrain.losses.kernel_ssl.symmetric import symmetric_product
 
 
 def linear_pair(target: Tensor, online: Tensor, options: LossOptions) -> tuple[Tensor, Tensor, Tensor]:
@@ -144,8 +145,8 @@ def _gram_side(z: Tensor, p: Tensor, o: LossOptions) -> list[tuple[float, TermGr
     cross = (z @ p.mT).div_(m)
     needs_targets = o.alignment == "hsic" or bool(o.hsic_weight)
     needs_auto = needs_targets or o.alignment == "mce"
-    auto = (z @ z.mT).div_(m) if needs_auto else None
-    targets = (p @ p.mT).div_(m) if needs_targets else None
+    auto = symmetric_product(z, z.mT).div_(m) if needs_auto else None
+    targets = symmetric_product(p, p.mT).div_(m) if needs_targets else None
     return _gram_terms(cross, auto, targets, torch.vdot(p.reshape(-1), p.reshape(-1)) / m, d, o)
 
 
@@ -153,8 +154,8 @@ def _covariance_side(z: Tensor, p: Tensor, o: LossOptions) -> list[tuple[float, 
     """Return (weight, term) of centred unit rows by d x d matrices."""
     m = len(z)
     mce = o.alignment == "mce"
-    auto = (z.mT @ z).div_(m) if mce else None
-    return _covariance_terms((p.mT @ z).div_(m), auto, (p.mT @ p).div_(m) if mce else None, o)
+    auto = symmetric_product(z.mT, z).div_(m) if mce else None
+    return _covariance_terms((p.mT @ z).div_(m), auto, symmetric_product(p.mT, p).div_(m) if mce else None, o)
 
 
 def _gradient_by_rows(z: Tensor, p: Tensor, by_cross: Tensor | None, by_auto: Tensor | None, gram_side: bool) -> Tensor:

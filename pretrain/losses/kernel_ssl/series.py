@@ -5,8 +5,10 @@ coefficients (arXiv 2305.17326, section on the Taylor expansion; K = 4 in the re
 spectral radius of ``Q - I`` is below 1 (``radius.py``).
 """
 
+from collections.abc import Callable
 from math import comb
 
+import torch
 from torch import Tensor
 
 
@@ -21,11 +23,14 @@ def log_coefficients(order: int, mu: float) -> list[float]:
     return coefficients
 
 
-def powers(matrix: Tensor, highest: int) -> list[Tensor]:
-    """Return ``[matrix, matrix^2, ..., matrix^highest]`` for a square matrix; at least the first."""
+def powers(matrix: Tensor, highest: int, multiply: Callable[[Tensor, Tensor], Tensor] = torch.matmul) -> list[Tensor]:
+    """Return ``[matrix, matrix^2, ..., matrix^highest]`` for a square matrix; at least the first.
+
+    Give ``symmetric_product`` as `multiply` for a symmetric matrix.
+    """
     found = [matrix]
     while len(found) < highest:
-        found.append(found[-1] @ matrix)
+        found.append(multiply(found[-1], matrix))
     return found
 
 

@@ -80,6 +80,17 @@ def test_equals_the_plain_restatement_on_both_sides(options, kind):
             torch.testing.assert_close(found, value, rtol=1e-9, atol=1e-10)
 
 
+@pytest.mark.parametrize("shape", [(520, 530), (530, 520)])
+@pytest.mark.parametrize("options", [{}, {"taylor_order": 6, "mu": 0.8}, {"hsic_weight": 0.1}], ids=str)
+def test_equals_it_where_symmetric_products_are_computed_by_panels(options, shape):
+    matrices = features(*shape)
+    expected = plain_loss(*matrices, **options)[0]
+    found = kernel_ssl_loss(*matrices, **options)
+    torch.testing.assert_close(found, expected, rtol=1e-10, atol=1e-10)
+    for ours, value in zip(gradients(found, matrices), gradients(expected, matrices), strict=True):
+        torch.testing.assert_close(ours, value, rtol=1e-9, atol=1e-9 * float(value.abs().max()))
+
+
 @pytest.mark.parametrize(
     "options",
     [
