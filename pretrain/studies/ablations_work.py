@@ -35,7 +35,7 @@ def study(config: AblationConfig) -> int:
     folder = Path(config.folder)
     plan = read_ablations(folder / "plan.yaml")
     check_output(folder)
-    write_text(folder / SUITE, suite_text(suite(plan, folder / plan.base)))
+    write_text(folder / SUITE, suite_text(suite(plan, folder / plan.base), "ablations"))
     records, _ = scan_records(Path(config.records) if config.records else folder / "records")
     found = probes(records)
     rows = [row for group in plan.groups for row in table(plan, group, found)]

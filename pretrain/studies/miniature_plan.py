@@ -166,9 +166,9 @@ def probe_options(plan: Plan, folder: str) -> Options:
     return {"data": folder, "image_size": plan.shared["image_size"], "workers": 0}
 
 
-def suite_text(suite: dict[str, Any]) -> str:
-    """Return a suite as the text of its file."""
-    head = "# Made from plan.yaml by `python pretrain/studies/miniature.py`; change the plan, not this file.\n"
+def suite_text(suite: dict[str, Any], command: str) -> str:
+    """Return a suite as the text of its file, which names the study's `command` that made it."""
+    head = f"# Made from plan.yaml by `python pretrain/studies/{command}.py`; change the plan, not this file.\n"
     return head + yaml.dump(suite, Dumper=_WithoutAliases, sort_keys=False, width=1000, default_flow_style=None)
 
 

@@ -30,7 +30,7 @@ def study(config: MiniatureConfig) -> int:
     check_output(folder)
     records, _ = scan_records(Path(config.records) if config.records else folder / "records")
     found = probes(records)
-    write_text(folder / SEARCH, suite_text(search_suite(plan)))
+    write_text(folder / SEARCH, suite_text(search_suite(plan), "miniature"))
     accuracies = searched(plan, found, diverged(records))
     chosen = choose(plan, accuracies)
     open_ones = [name for name in plan.methods if name not in chosen]
@@ -40,7 +40,7 @@ def study(config: MiniatureConfig) -> int:
     if open_ones:
         print(f"still to be searched: {', '.join(open_ones)}; run the suite {folder / SEARCH}")
         return 0
-    write_text(folder / RUNS, suite_text(runs_suite(plan, {name: c.factor for name, c in chosen.items()})))
+    write_text(folder / RUNS, suite_text(runs_suite(plan, {name: c.factor for name, c in chosen.items()}), "miniature"))
     write_results(folder, plan, found, chosen)
     return 0
 

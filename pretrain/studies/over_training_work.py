@@ -29,7 +29,7 @@ def study(config: OverTrainingConfig) -> int:
     records, _ = scan_records(Path(config.records) if config.records else folder / "records")
     found = of_plan(plan, all_probes(records))
     if kept := checkpoints(plan, Path(config.runs)):
-        write_text(folder / SUITE, suite_text(suite(plan, kept)))
+        write_text(folder / SUITE, suite_text(suite(plan, kept), "over_training"))
         print(f"{len(kept)} checkpoints; benchmark/run.py --suite {folder / SUITE} probes them")
     elif not found:
         raise UserError(f"{config.runs} holds no kept checkpoints of {', '.join(plan.over_training.methods)}, and the "

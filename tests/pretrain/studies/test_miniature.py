@@ -41,7 +41,7 @@ def searched(best=1.0):
 
 def test_every_command_of_the_study_is_one_that_pretraining_takes(tmp_path):
     path = tmp_path / "runs.yaml"
-    path.write_text(suite_text(runs_suite(PLAN, dict.fromkeys(PLAN.methods, 3.0))))
+    path.write_text(suite_text(runs_suite(PLAN, dict.fromkeys(PLAN.methods, 3.0)), "miniature"))
     runs = planned(read_suite(path), path, tmp_path, tmp_path)
     for run in runs:
         if run.kind == "pretrain":
@@ -55,7 +55,7 @@ def test_every_command_of_the_study_is_one_that_pretraining_takes(tmp_path):
 
 def test_runs_go_seed_by_seed_and_what_the_comparisons_need_comes_first(tmp_path):
     path = tmp_path / "runs.yaml"
-    path.write_text(suite_text(runs_suite(PLAN, dict.fromkeys(PLAN.methods, 1.0))))
+    path.write_text(suite_text(runs_suite(PLAN, dict.fromkeys(PLAN.methods, 1.0)), "miniature"))
     names = [run.name for run in planned(read_suite(path), path, tmp_path, tmp_path) if run.kind == "pretrain"]
     assert [int(name.rpartition("-seed")[2][0]) for name in names] == sorted([*PLAN.seeds] * (len(names) // 3))
     needed = [setting_name(name, PLAN.epochs[0]) for name in PLAN.comparisons.of]
