@@ -120,5 +120,5 @@ def draw(plan: Plan, found: list[Probed]) -> Figure:
         panel.grid(color="0.92")
         panel.set_axisbelow(True)
     panels[0].set_ylabel("linear probe (exact), top-1 in %")
-    panels[0].legend(frameon=False, fontsize=8)
+    panels[0].legend(frameon=False, fontsize=8, title="a line a run; large dots are late", title_fontsize=8)
     return figure
