@@ -23,7 +23,7 @@ from benchmark.comparison.published import (
     shipped_hash,
 )
 from benchmark.comparison.repeats import MARGIN, Difference, Level, Pool, Repeat, Summary, summarise, units_of
-from benchmark.comparison.setting import Setting, same_but_length, setting_of
+from benchmark.comparison.setting import Setting, later_options, same_but_length, setting_of
 from benchmark.core.errors import UserError
 from benchmark.records import RunRecord
 
@@ -215,11 +215,11 @@ def detection_tables(records: Iterable[RunRecord], published: Iterable[Published
         UserError: a detection record tells other epochs than the pre-training record of the very same weights.
     """
     records, published = list(records), list(published)
-    pretrained = {key: r for r in records if r.kind == "pretrain" for key in weights_keys(r)}
+    pretrained = by_weights(records)
     groups: dict[tuple, list[RunRecord]] = defaultdict(list)
     for record in records:
         if record.kind == "detection":
-            _check_epochs(record, _source_of(record, pretrained))
+            _check_epochs(record, source_of(record, pretrained))
             groups[_table_key(record)].append(record)
     _add_imported(records, groups)
     tables = [_table(group, published, pretrained) for group in groups.values()]
@@ -236,7 +236,7 @@ def weights_keys(record: RunRecord) -> list[str]:
     return [key for key in (record.weights_sha256, record.file_sha256) if key]
 
 
-def _source_of(record: RunRecord, pretrained: dict[str, RunRecord]) -> RunRecord | None:
+def source_of(record: RunRecord, pretrained: dict[str, RunRecord]) -> RunRecord | None:
     """Return the record of the pre-training that made the weights of a record, where there is one."""
     return next((pretrained[key] for key in weights_keys(record) if key in pretrained), None)
 
@@ -275,13 +275,7 @@ def _table(group: Sequence[RunRecord], published: Sequence[PublishedRow], pretra
     comparable = any(not r.overrides for r in group) and not fraction and first.data in ("coco", "voc")
     comparable = comparable and first.protocol_hash == shipped_hash(str(first.protocol))
     quoted = [row for row in published if row.protocol == first.protocol] if comparable else []
-    rows: dict[Setting, MeasuredRow] = {}
-    for record in group:
-        source = _source_of(record, pretrained)
-        setting = setting_of(record, source)
-        _add(rows.setdefault(setting, MeasuredRow(setting)), record, source)
-    measured = sorted(rows.values(), key=_reading_order)
-    _name_variants(measured)
+    measured = measured_rows(group, pretrained)
     table = Table(str(first.protocol), str(first.data), shared, fraction, measured, quoted, first.protocol_hash)
     for task, metric in AP_METRICS:
         shared_sds = table.pools(task, metric)
@@ -289,6 +283,24 @@ def _table(group: Sequence[RunRecord], published: Sequence[PublishedRow], pretra
             if row.origin == "measured" and (repeats := row.values.get((task, metric))):
                 row.pool[task, metric] = shared_sds.get(units_of(repeats).level)
     return table
+
+
+def measured_rows(group: Sequence[RunRecord], pretrained: dict[str, RunRecord]) -> list[MeasuredRow]:
+    """Return the settings of runs that share protocol and data, ordered for reading, each with a name of its own."""
+    rows: dict[Setting, MeasuredRow] = {}
+    sources = [source_of(record, pretrained) for record in group]
+    later = later_options(source for source in sources if source is not None)
+    for record, source in zip(group, sources, strict=True):
+        setting = setting_of(record, source, later.get(source.method, frozenset()) if source else frozenset())
+        _add(rows.setdefault(setting, MeasuredRow(setting)), record, source)
+    measured = sorted(rows.values(), key=_reading_order)
+    _name_variants(measured)
+    return measured
+
+
+def by_weights(records: Sequence[RunRecord]) -> dict[str, RunRecord]:
+    """Return the pre-training records by every hash that their weights are known by."""
+    return {key: record for record in records if record.kind == "pretrain" for key in weights_keys(record)}
 
 
 def _add(row: MeasuredRow, record: RunRecord, source: RunRecord | None) -> None:

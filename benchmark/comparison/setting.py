@@ -1,7 +1,10 @@
 """What makes runs repeats of each other, and when two of them are one recipe at two lengths."""
 
 import json
+from collections import defaultdict
+from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 
 from benchmark.comparison.methods import WITHOUT_EPOCHS, entry_of
 from benchmark.records import RunRecord
@@ -66,11 +69,33 @@ class Setting:
         return f"{self.epochs_label} epoch{'' if self.epochs_label == '1' else 's'}"
 
 
-def setting_of(record: RunRecord, source: RunRecord | None) -> Setting:
-    """Return the setting of a detection record; `source` is the record of the pre-training, where there is one."""
+def later_options(sources: Iterable[RunRecord]) -> dict[str, frozenset[str]]:
+    """Return, by method, the options that some pre-trainings have no word of and the others agree on.
+
+    A later version of this project may have made an option of what was fixed before; its records are repeats of the
+    older ones, as long as nobody has used the option.
+    """
+    configs: dict[str, list[dict[str, Any]]] = defaultdict(list)
+    for source in sources:
+        configs[source.method].append(source.config)
+    found = {}
+    for method, all_of in configs.items():
+        values = {key: [json.dumps(c[key]) for c in all_of if key in c] for key in set().union(*all_of)}
+        found[method] = frozenset(k for k, had in values.items() if len(had) < len(all_of) and len(set(had)) == 1)
+    return found
+
+
+def setting_of(record: RunRecord, source: RunRecord | None, later: frozenset[str] = frozenset()) -> Setting:
+    """Return the setting of a record.
+
+    Args:
+        record: a detection or a probe.
+        source: the record of the pre-training, where there is one.
+        later: options of the pre-training that do not count (see ``later_options``).
+    """
     entry, recipe = entry_of(record), None
     if source is not None:
-        settings = {key: value for key, value in source.config.items() if key not in NOT_RECIPE}
+        settings = {key: value for key, value in source.config.items() if key not in NOT_RECIPE and key not in later}
         recipe = json.dumps({"data": source.data, **settings}, sort_keys=True)
     elif entry is not None:
         recipe = json.dumps({"project": entry.project, "variant": entry.variant, "trained on": entry.trained_on})

@@ -12,8 +12,9 @@ from benchmark.pages.answer import QUESTION, answer, main_table
 from benchmark.pages.details import details_of_all
 from benchmark.pages.evidence import curves_section, errors_section, pictures_section
 from benchmark.pages.grids import differences_grid, results_grid, slug, troubles_grid
+from benchmark.pages.probing import probing_section
 from benchmark.pages.runs import RunFolder
-from benchmark.pages.sections import cost_section, pretrain_section, probing_section, rank_section
+from benchmark.pages.sections import cost_section, pretrain_section, rank_section
 from benchmark.pages.view import Fact, Page, Plot, Section
 from benchmark.records import RunRecord
 
@@ -47,10 +48,10 @@ def build_page(
             _precision_section(tables),
             errors_section(runs, annotations),
             pictures_section(runs),
+            probing_section(records),
             pretrain_section(records),
             curves_section(runs),
             rank_section(tables, records),
-            probing_section(records),
             cost_section(tables, records),
             _troubles_section(records),
             _published_section([table for table in tables if not table.measured]),

@@ -1,12 +1,12 @@
-"""Sections beside the tables of AP: pre-training, effective rank against AP, probing, and cost."""
+"""Sections beside the tables of AP: pre-training, effective rank against AP, and cost."""
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from scipy import stats
 
 from benchmark.comparison.methods import METHOD_NAMES
-from benchmark.comparison.rows import MeasuredRow, Table, trouble, weights_keys
+from benchmark.comparison.rows import MeasuredRow, Table, by_weights, source_of, trouble
 from benchmark.pages import plots
 from benchmark.pages.details import duration
 from benchmark.pages.view import Cell, Column, Grid, Plot, Row, Section
@@ -34,8 +34,8 @@ def pretrain_section(records: Sequence[RunRecord]) -> Section | None:
             Cell(METHOD_NAMES.get(record.method, record.method), records=(record.id,)),
             Cell(str(record.epochs if record.epochs is not None else ""), record.epochs),
             Cell(str(record.seed), record.seed),
-            _figure(record.config.get("gamma")),
-            *map(_figure, numbers),
+            figure(record.config.get("gamma")),
+            *map(figure, numbers),
             Cell(duration(record.duration_seconds), record.duration_seconds),
             Cell("completed" if record.status == "completed" else trouble(record)),
         ]
@@ -48,20 +48,21 @@ def pretrain_section(records: Sequence[RunRecord]) -> Section | None:
     return Section("pretraining", "Pre-training", "Pre-training", tables=(grid,))
 
 
-def _figure(value: object) -> Cell:
+def figure(value: object) -> Cell:
+    """Return a number with four digits, an empty cell for what is none."""
     good = isinstance(value, int | float) and not isinstance(value, bool)
     return Cell(f"{value:.4g}", float(value)) if good else Cell("")
 
 
 def rank_section(tables: Sequence[Table], records: Sequence[RunRecord]) -> Section | None:
     """Return effective rank against AP, by method: across methods the two are not comparable (RankMe's authors)."""
-    before = pretrainings(records)
+    before = by_weights(records)
     by_id = {record.id: record for record in records}
     points: dict[str, list[tuple[float, float]]] = defaultdict(list)
     for table in tables[:1]:
         for row in table.measured:
             for repeat in row.values.get(("bbox", "AP"), []):
-                source = pretraining_of(by_id[repeat.record], before)
+                source = source_of(by_id[repeat.record], before)
                 rank = source.metrics.get("pretrain", {}).get(RANK) if source else None
                 if isinstance(rank, int | float):
                     points[row.label].append((float(rank), repeat.value))
@@ -82,69 +83,10 @@ def rank_section(tables: Sequence[Table], records: Sequence[RunRecord]) -> Secti
     return Section("rank", "Effective rank and AP", "Rank", (text,), (figure,))
 
 
-def pretrainings(records: Sequence[RunRecord]) -> dict[str, RunRecord]:
-    """Return the pre-training runs by every hash that their weights are known by."""
-    return {key: record for record in records if record.kind == "pretrain" for key in weights_keys(record)}
-
-
-def pretraining_of(record: RunRecord, before: Mapping[str, RunRecord]) -> RunRecord | None:
-    """Return the pre-training run that made the weights of a record, None where it is not among the records."""
-    return next((before[key] for key in weights_keys(record) if key in before), None)
-
-
-PROBES = {"linear_exact": "exact linear", "linear": "linear", "knn": "k-NN"}
-
-
-def probing_section(records: Sequence[RunRecord]) -> Section | None:
-    """Return the probes, one row a run: top-1 of the classifiers with intervals over test images, and the rank."""
-    chosen = [record for record in records if record.kind == "classification"]
-    if not chosen:
-        return None
-    before = pretrainings(records)
-    chosen.sort(key=lambda r: (r.data or "", r.method, r.epochs or 0, r.pretrain_seed or 0, r.seed))
-    columns = [Column("weights"), Column("data"), Column("epochs", True), Column("gamma", True), Column("lr", True)]
-    columns += [Column("seed", True), *(Column(name, True) for name in PROBES.values())]
-    columns += [Column("effective rank", True), Column("how it ended")]
-    rows = [_probe_row(record, pretraining_of(record, before)) for record in chosen]
-    note = (
-        "Top-1 in percent on the test images; ± is half of the 95 % bootstrap interval over them, which says nothing "
-        "about another pre-training seed. Gamma and learning rate are those of the pre-training where its record is "
-        "here; the seed is that of the pre-training, or of the untrained encoder."
-    )
-    grid = Grid("probes", "Probes of frozen features", tuple(columns), tuple(rows), note)
-    return Section("probing", "Probing", "Probing", tables=(grid,))
-
-
-def _probe_row(record: RunRecord, source: RunRecord | None) -> Row:
-    name = METHOD_NAMES.get(record.method, record.method)
-    config = source.config if source else {}
-    seed = record.seed if record.pretrain_seed is None else record.pretrain_seed
-    cells = [
-        Cell(name, records=(record.id,)),
-        Cell(str(record.data or "")),
-        Cell("?" if record.epochs is None else str(record.epochs), record.epochs),
-        _figure(config.get("gamma")),
-        _figure(config.get("lr")),
-        Cell(str(seed), seed),
-        *(_accuracy(record.metrics.get(probe, {})) for probe in PROBES),
-        _figure(record.metrics.get("features", {}).get("effective_rank")),
-        Cell("completed" if record.status == "completed" else trouble(record)),
-    ]
-    return Row(tuple(cells), name, str(record.epochs))
-
-
-def _accuracy(scores: Mapping[str, float]) -> Cell:
-    """Return top-1 with half of its interval over test images, where there is one."""
-    value, low, high = (scores.get(name) for name in ("top1", "top1_low", "top1_high"))
-    if value is None:
-        return Cell("")
-    return Cell(f"{value:.1f}" + ("" if low is None or high is None else f" ± {(high - low) / 2:.1f}"), value)
-
-
 def cost_section(tables: Sequence[Table], records: Sequence[RunRecord]) -> Section | None:
     """Return what each setting cost: hours of pre-training and fine-tuning, and AP gained for them."""
     by_id = {record.id: record for record in records}
-    before = pretrainings(records)
+    before = by_weights(records)
     columns = [
         Column("setting"),
         Column("protocol"),
@@ -159,7 +101,7 @@ def cost_section(tables: Sequence[Table], records: Sequence[RunRecord]) -> Secti
             if not runs:
                 continue
             tuned = sum(run.gpu_hours for run in runs) / len(runs)
-            sources = [source for run in runs if (source := pretraining_of(run, before)) is not None]
+            sources = [source for run in runs if (source := source_of(run, before)) is not None]
             trained = sum(s.gpu_hours for s in sources) / len(sources) if sources else None
             rows.append(_cost_row(table, row, tuned, trained, runs))
     if not rows:
