@@ -4,6 +4,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 
 from benchmark.comparison.rows import MeasuredRow, by_weights, measured_rows
+from benchmark.comparison.setting import later_options
 from benchmark.records import RunRecord
 
 Probe = tuple[str, str, str]  # data, network, settings' hash
@@ -16,13 +17,14 @@ def probed_rows(records: Iterable[RunRecord]) -> dict[str, list[MeasuredRow]]:
     """
     records = list(records)
     pretrained = by_weights(records)
+    later = later_options(pretrained.values())
     groups: dict[Probe, list[RunRecord]] = defaultdict(list)
     for record in records:
         if record.kind == "classification":
             key = (str(record.data or ""), str(record.details.get("arch", "")), str(record.protocol_hash)[:8])
             groups[key].append(record)
     names = {key: _told_apart(key, list(groups)) for key in sorted(groups)}
-    return {name: measured_rows(groups[key], pretrained) for key, name in names.items()}
+    return {name: measured_rows(groups[key], pretrained, later) for key, name in names.items()}
 
 
 def _told_apart(key: Probe, keys: Sequence[Probe]) -> str:

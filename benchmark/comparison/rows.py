@@ -216,13 +216,14 @@ def detection_tables(records: Iterable[RunRecord], published: Iterable[Published
     """
     records, published = list(records), list(published)
     pretrained = by_weights(records)
+    later = later_options(pretrained.values())
     groups: dict[tuple, list[RunRecord]] = defaultdict(list)
     for record in records:
         if record.kind == "detection":
             _check_epochs(record, source_of(record, pretrained))
             groups[_table_key(record)].append(record)
     _add_imported(records, groups)
-    tables = [_table(group, published, pretrained) for group in groups.values()]
+    tables = [_table(group, published, pretrained, later) for group in groups.values()]
     _tell_apart(tables)
     have = {table.protocol for table in tables}
     for protocol in sorted({row.protocol for row in published} - have):
@@ -266,7 +267,7 @@ def _add_imported(records: Sequence[RunRecord], groups: dict[tuple, list[RunReco
             groups[homes.get(key[:3], key)].append(record)
 
 
-def _table(group: Sequence[RunRecord], published: Sequence[PublishedRow], pretrained: dict) -> Table:
+def _table(group: Sequence[RunRecord], published: Sequence[PublishedRow], pretrained: dict, later: dict) -> Table:
     """Make the table of runs that share protocol, settings and data."""
     first = group[0]
     fraction = first.details.get("fraction")
@@ -275,7 +276,7 @@ def _table(group: Sequence[RunRecord], published: Sequence[PublishedRow], pretra
     comparable = any(not r.overrides for r in group) and not fraction and first.data in ("coco", "voc")
     comparable = comparable and first.protocol_hash == shipped_hash(str(first.protocol))
     quoted = [row for row in published if row.protocol == first.protocol] if comparable else []
-    measured = measured_rows(group, pretrained)
+    measured = measured_rows(group, pretrained, later)
     table = Table(str(first.protocol), str(first.data), shared, fraction, measured, quoted, first.protocol_hash)
     for task, metric in AP_METRICS:
         shared_sds = table.pools(task, metric)
@@ -285,13 +286,19 @@ def _table(group: Sequence[RunRecord], published: Sequence[PublishedRow], pretra
     return table
 
 
-def measured_rows(group: Sequence[RunRecord], pretrained: dict[str, RunRecord]) -> list[MeasuredRow]:
-    """Return the settings of runs that share protocol and data, ordered for reading, each with a name of its own."""
+def measured_rows(
+    group: Sequence[RunRecord], pretrained: dict[str, RunRecord], later: dict[str, frozenset[str]]
+) -> list[MeasuredRow]:
+    """Return the settings of runs that share protocol and data, ordered for reading, each with a name of its own.
+
+    Args:
+        pretrained: all pre-training records, see ``by_weights``.
+        later: options of theirs that do not count, see ``later_options``.
+    """
     rows: dict[Setting, MeasuredRow] = {}
-    sources = [source_of(record, pretrained) for record in group]
-    later = later_options(source for source in sources if source is not None)
-    for record, source in zip(group, sources, strict=True):
-        setting = setting_of(record, source, later.get(source.method, frozenset()) if source else frozenset())
+    for record in group:
+        source = source_of(record, pretrained)
+        setting = setting_of(record, source, later[source.method] if source else frozenset())
         _add(rows.setdefault(setting, MeasuredRow(setting)), record, source)
     measured = sorted(rows.values(), key=_reading_order)
     _name_variants(measured)

@@ -5,7 +5,7 @@ import pytest
 from benchmark.comparison.precision import precision_differences
 from benchmark.comparison.rows import detection_tables
 from benchmark.pages.build import build_page
-from tests.benchmark.pages.example_records import detection, sha
+from tests.benchmark.pages.example_records import detection, record, sha
 
 FP32 = (38.0, 38.2, 38.1, 37.9, 38.3)
 
@@ -62,6 +62,23 @@ def test_what_differs_in_more_is_not_compared():
     assert box([*runs(FP32), *runs(FP32, "bf16", data="embedded")]) == []
     more = {"overrides": {"precision": "bf16", "SOLVER.MAX_ITER": 9}, "protocol_hash": sha("other")}
     assert box([*runs(FP32), *runs(FP32, "bf16", **more)]) == []
+
+
+def test_pretrainings_of_two_versions_in_one_table_are_compared_with_those_of_one_in_the_other():
+    """The later version's record names an option that the older one's does not; it is one recipe in both tables."""
+    shared = {"kind": "pretrain", "method": "byol", "metrics": {"pretrain": {"loss": 1.0}}, "duration_seconds": 1.0}
+    options = ({"lr": 0.45}, {"lr": 0.45, "flip_p": 0.5})
+    trained = [
+        record(id=f"pretrain-{i}", seed=i, epochs=400, total_epochs=400, weights_sha256=sha(f"w{i}"), config=config,
+               data="imagenet", **shared)
+        for i, config in enumerate(options)
+    ]  # fmt: skip
+    tuned = [
+        *runs(FP32[:1], weights_sha256=sha("w0")),
+        *runs(FP32[:2], weights_sha256=sha("w1"), seeds=(1, 2)),
+        *runs(FP32[:2], "bf16", weights_sha256=sha("w1"), seeds=(1, 2)),
+    ]
+    assert len(box([*trained, *tuned])) == 1
 
 
 def test_the_page_has_a_section_only_where_there_is_something_to_compare():
