@@ -1,5 +1,6 @@
 """Processes: torchrun's environment, gathering features with gradient, and batch norm over all processes."""
 
+import gc
 import os
 import signal
 from collections.abc import Callable, Iterable
@@ -58,9 +59,16 @@ def initialise(device: torch.device) -> None:
 
 
 def shutdown() -> None:
-    """Leave the process group, if any."""
+    """Leave the process group, if any, with the threads that carry out its collectives.
+
+    A thread of gloo that drops its last tensor while Python is ending aborts the process ("terminate called without an
+    active exception"), and torchrun then ends the others, the main one perhaps while it is writing. The threads end
+    with the last reference to the group: Detectron2 keeps one, and DistributedDataParallel another, in a cycle.
+    """
     if dist.is_initialized():
         dist.destroy_process_group()
+        comm._LOCAL_PROCESS_GROUP = None
+        gc.collect()
 
 
 def rank() -> int:

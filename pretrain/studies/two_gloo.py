@@ -17,7 +17,7 @@ from torch import nn
 
 from benchmark.runner.step_time import BYTES, Card, Links, Work, loss_operations
 from pretrain.cost.plan import step_seconds
-from pretrain.engine.processes import joined_norms
+from pretrain.engine.processes import joined_norms, shutdown
 from pretrain.losses import kernel_ssl_loss
 from pretrain.methods.base import Method
 from pretrain.methods.registry import make_method
@@ -119,11 +119,10 @@ class _Group:
 
     def __enter__(self) -> None:
         dist.init_process_group("gloo", init_method=self.where, rank=self.rank, world_size=self.size)
-        comm._LOCAL_PROCESS_GROUP = None  # of the group before
         comm.create_local_process_group(self.size)
 
     def __exit__(self, *_: object) -> None:
-        dist.destroy_process_group()
+        shutdown()
 
 
 def _prepared(most: int) -> Callable[[int], float]:

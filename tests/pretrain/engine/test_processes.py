@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -81,6 +82,14 @@ def test_parameter_gradients_are_those_of_one_process(found, name, evaluating):
     for key, value in expected.items():
         assert (first[name][key] - value).norm() < 1e-5 * whole, key
         assert torch.equal(first[name][key], second[name][key]), key
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="threads are listed under Linux only")
+def test_no_thread_is_left_when_the_processes_part(found):
+    """One that is left can abort a process that has done its work, and torchrun then ends the others."""
+    for one in found[0]:
+        assert one["threads"] > 0
+        assert one["threads_left"] == 0
 
 
 def test_torchrun_for_three_steps_equals_one_process(tmp_path):

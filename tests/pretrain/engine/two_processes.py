@@ -60,6 +60,11 @@ def first_gradients(folder: Path, micro_batch: int | None, evaluating: bool) -> 
     return {**found, "loss": result.loss, "features": result.features}
 
 
+def threads_of_gloo() -> int:
+    """Return how many threads this process has for collectives, by their names; Linux only, 0 elsewhere."""
+    return sum("gloo" in (task / "comm").read_text() for task in Path("/proc/self/task").glob("*"))
+
+
 def main(folder: Path) -> None:
     """Write what this process found to FOLDER/<rank>.pt."""
     distributed.initialise(distributed.choose_device("cpu"))
@@ -79,8 +84,11 @@ def main(folder: Path) -> None:
         "training": first_gradients(folder, None, evaluating=False),
         "cached": first_gradients(folder, MICRO, evaluating=True),
     }
-    torch.save(found, folder / f"{distributed.rank()}.pt")
+    found["threads"] = threads_of_gloo()
+    rank = distributed.rank()
     distributed.shutdown()
+    found["threads_left"] = threads_of_gloo()
+    torch.save(found, folder / f"{rank}.pt")
 
 
 if __name__ == "__main__":
