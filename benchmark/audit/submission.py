@@ -16,6 +16,7 @@ from benchmark.core.errors import UserError
 from benchmark.core.files import sha256_of
 from benchmark.records import RunRecord
 from benchmark.records.folders import record_id_of
+from benchmark.records.later import later_options
 
 HEX = re.compile(r"[0-9a-f]{64}")
 NEEDED_VERSIONS = {"detection": ("torch", "detectron2"), "pretrain": ("torch",), "classification": ("torch",)}
@@ -140,14 +141,18 @@ def _iterations(record: RunRecord) -> int | None:
     return value if isinstance(value, int) and value > 0 else None
 
 
-def setting_of(record: RunRecord) -> tuple[str, ...]:
-    """Return what repeats share: kind, protocol, data, method, lengths, branch and learning rate."""
+def setting_of(record: RunRecord, later: frozenset[str] = frozenset()) -> tuple[str, ...]:
+    """Return what repeats share: kind, protocol, data, method, lengths, branch and learning rate.
+
+    Of a pre-training all its options count but the seed, where it wrote, and those of `later` versions.
+    """
     details = record.details
     lr = "swept" if details.get("lr_chosen_by") == "sweep" else str(details.get("lr"))
     parts = (record.kind, record.protocol, record.protocol_hash, record.data, record.method, record.epochs)
     parts += (record.total_epochs, record.branch, lr, details.get("fraction"))
     if record.kind == "pretrain":
-        config = {key: value for key, value in record.config.items() if key not in ("seed", "output", "records")}
+        beside = {"seed", "output", "records", *later}
+        config = {key: value for key, value in record.config.items() if key not in beside}
         parts += (sha256_of(config),)
     return tuple(str(part) for part in parts)
 
@@ -159,10 +164,11 @@ def name_of(record: RunRecord) -> str:
 
 
 def _repeats(records: Sequence[RunRecord], planned: int | None) -> list[Finding]:
+    later = later_options(record for record in records if record.kind == "pretrain")
     groups: dict[tuple[str, ...], list[RunRecord]] = defaultdict(list)
     for record in records:
         if record.kind != "imported":
-            groups[setting_of(record)].append(record)
+            groups[setting_of(record, later.get(record.method, frozenset()))].append(record)
     findings = []
     for group in groups.values():
         name = name_of(group[0])

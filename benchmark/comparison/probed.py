@@ -4,8 +4,8 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 
 from benchmark.comparison.rows import MeasuredRow, by_weights, measured_rows
-from benchmark.comparison.setting import later_options
 from benchmark.records import RunRecord
+from benchmark.records.later import later_options
 
 Probe = tuple[str, str, str]  # data, network, settings' hash
 

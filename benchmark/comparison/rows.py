@@ -23,9 +23,10 @@ from benchmark.comparison.published import (
     shipped_hash,
 )
 from benchmark.comparison.repeats import MARGIN, Difference, Level, Pool, Repeat, Summary, summarise, units_of
-from benchmark.comparison.setting import Setting, later_options, same_but_length, setting_of
+from benchmark.comparison.setting import Setting, same_but_length, setting_of
 from benchmark.core.errors import UserError
 from benchmark.records import RunRecord
+from benchmark.records.later import later_options
 
 AP_METRICS = tuple((task, metric) for task in ("bbox", "segm") for metric in ("AP", "AP50", "AP75"))
 TASK_NAMES = {"bbox": "box", "segm": "mask"}
@@ -293,7 +294,7 @@ def measured_rows(
 
     Args:
         pretrained: all pre-training records, see ``by_weights``.
-        later: options of theirs that do not count, see ``later_options``.
+        later: options of theirs that do not count, see ``benchmark.records.later``.
     """
     rows: dict[Setting, MeasuredRow] = {}
     for record in group:

@@ -1,10 +1,7 @@
 """What makes runs repeats of each other, and when two of them are one recipe at two lengths."""
 
 import json
-from collections import Counter, defaultdict
-from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
 
 from benchmark.comparison.methods import WITHOUT_EPOCHS, entry_of
 from benchmark.records import RunRecord
@@ -69,33 +66,13 @@ class Setting:
         return f"{self.epochs_label} epoch{'' if self.epochs_label == '1' else 's'}"
 
 
-def later_options(pretrainings: Iterable[RunRecord]) -> dict[str, frozenset[str]]:
-    """Return, by method, the options that some pre-trainings have no word of and the others agree on.
-
-    A later version of this project may have made an option of what was fixed before; its records are repeats of the
-    older ones, as long as nobody has used the option. All pre-trainings are looked at together, not those of one table,
-    so that a recipe is the same in every table.
-    """
-    configs: dict[str, list[dict[str, Any]]] = defaultdict(list)
-    for record in pretrainings:
-        configs[record.method].append(record.config)
-    found = {}
-    for method, all_of in configs.items():
-        named = Counter(key for config in all_of for key in config)
-        lacking = [key for key, count in named.items() if count < len(all_of)]
-        found[method] = frozenset(
-            key for key in lacking if len({json.dumps(config[key]) for config in all_of if key in config}) == 1
-        )
-    return found
-
-
 def setting_of(record: RunRecord, source: RunRecord | None, later: frozenset[str]) -> Setting:
     """Return the setting of a record.
 
     Args:
         record: a detection or a probe.
         source: the record of the pre-training, where there is one.
-        later: options of the pre-training that do not count (see ``later_options``).
+        later: options of the pre-training that do not count (see ``benchmark.records.later``).
     """
     entry, recipe = entry_of(record), None
     if source is not None:

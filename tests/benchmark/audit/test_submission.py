@@ -128,6 +128,17 @@ def test_a_run_left_out_is_found_by_its_folder_and_by_its_seed(folder, capsys):
     assert any("seed 1 is missing" in text for text in found)
 
 
+@pytest.mark.parametrize(("value", "missing"), [(0.5, False), (0.0, True)], ids=["not used", "used"])
+def test_seeds_of_two_versions_are_one_setting_until_a_new_option_is_used(folder, capsys, value, missing):
+    """Seeds 1 and 3 are of a version without the option, 2 and 4 of one that has it; the fourth may use it."""
+    for seed in (1, 2, 3, 4):
+        config = {"lr": 0.1, "seed": seed, **({"flip_p": value if seed == 4 else 0.5} if seed % 2 == 0 else {})}
+        own = {"id": f"pretrain-{seed}", "kind": "pretrain", "protocol": None, "protocol_hash": None}
+        record(seed, config=config, config_hash=sha256_of(config), **own).write(folder / "records")
+    found, _ = findings(folder, capsys)
+    assert any("is missing between the others" in text for text in found) is missing, found
+
+
 def test_fewer_repeats_than_planned(folder, capsys):
     found, _ = findings(folder, capsys, "--planned", "5")
     assert any("5 repeats were planned and 3 are here" in text for text in found)
