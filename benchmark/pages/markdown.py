@@ -12,9 +12,13 @@ def page_markdown(page: Page) -> str:
     parts += [cell_text(sentence) for sentence in page.answer_more]
     if page.facts:
         parts.append("\n".join(f"- {cell_text(fact.name)}: {cell_text(fact.value)}" for fact in page.facts))
-    parts += [section_markdown(section) for section in page.sections]
+    parts += [section_markdown(section) for section in page.sections if not _only_pictures(section)]
     parts.append(cell_text(page.footer))
     return "\n\n".join(parts) + "\n"
+
+
+def _only_pictures(section: Section) -> bool:
+    return not section.tables and bool(section.images or (section.figures and not section.paragraphs))
 
 
 def section_markdown(section: Section) -> str:

@@ -7,6 +7,7 @@ from scipy import stats
 
 from benchmark.comparison.methods import METHOD_NAMES
 from benchmark.comparison.rows import MeasuredRow, Table, by_weights, source_of, trouble
+from benchmark.comparison.wording import signed
 from benchmark.pages import plots
 from benchmark.pages.details import duration
 from benchmark.pages.view import Cell, Column, Grid, Plot, Row, Section
@@ -93,7 +94,7 @@ def cost_section(tables: Sequence[Table], records: Sequence[RunRecord]) -> Secti
         Column("pre-training, hours", True),
         Column("fine-tuning a run, hours", True),
     ]
-    columns += [Column("hardware"), Column("box AP", True), Column("box AP gained a GPU hour", True)]
+    columns += [Column("hardware"), Column("box AP", True), Column("box AP gained an hour of pre-training", True)]
     rows = []
     for table in tables:
         for row in table.measured:
@@ -123,10 +124,10 @@ def _cost_row(table: Table, row: MeasuredRow, tuned: float, trained: float | Non
     cells = (
         Cell(label, records=tuple(run.id for run in runs)),
         Cell(table.protocol),
-        Cell("" if trained is None else f"{trained:.1f}", trained),
+        Cell("" if trained is None else f"{trained:.2f}", trained),
         Cell(f"{tuned:.2f}", tuned),
         Cell(", ".join(filter(None, hardware))),
         Cell(f"{mean:.1f}", mean),
-        Cell("" if gained is None else f"{gained:+.2f}", gained),
+        Cell("" if gained is None else signed(gained, 2), gained),
     )
     return Row(cells, row.label, row.setting.epochs_label)
