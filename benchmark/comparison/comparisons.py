@@ -31,7 +31,7 @@ class Comparison:
         if self.kind == "length":
             return f"{row.label}, {row.setting.epochs_label} − {other.setting.epochs_text}"
         same = other.lrs == row.lrs
-        return f"{row.label}, {row.setting.epochs_text} − {other.label}{'' if same else f' at lr {other.lr_text}'}"
+        return f"{row.name} − {other.label}{'' if same else f' at lr {other.lr_text}'}"
 
 
 def pools_of(rows: "Iterable[MeasuredRow]", task: str, metric: str) -> dict[Level, Pool]:

@@ -33,10 +33,9 @@ class PrecisionDifference:
             said = f"equivalent within {found.margin:g} AP"
         else:
             said = f"not shown to be equivalent within {found.margin:g} AP"
-        name = f"{self.row.label}, {self.row.setting.epochs_text}" if self.row.setting.epochs else self.row.label
         return (
-            f"{self.protocol}, {name}: {TASK_NAMES[self.task]} AP in {self.precision} minus that in the protocol's "
-            f"precision {difference_text(found)}; {said}."
+            f"{self.protocol}, {self.row.name}: {TASK_NAMES[self.task]} AP in {self.precision} minus that in the "
+            f"protocol's precision {difference_text(found)}; {said}."
         )
 
 

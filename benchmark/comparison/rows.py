@@ -57,6 +57,11 @@ class MeasuredRow:
         return f"{name} ({', '.join(more)})" if more else name
 
     @property
+    def name(self) -> str:
+        """The label with the length of the pre-training, where one is known: ``Kernel-SSL, 400 epochs``."""
+        return f"{self.label}, {self.setting.epochs_text}" if self.setting.epochs else self.label
+
+    @property
     def runs(self) -> int:
         """Number of completed runs."""
         return len({repeat.record for repeats in self.values.values() for repeat in repeats})

@@ -45,7 +45,7 @@ def answer(tables: Sequence[Table]) -> tuple[str, tuple[str, ...]]:
     found = table.against_control(row, "bbox")
     if found is None:
         return f"On {table.protocol} no run of {row.label} and of its control gave an average precision.", more
-    who = f"{row.label} after {row.setting.epochs_text} of pre-training"
+    who = f"{row.label} after {row.setting.epochs_text} of pre-training" if row.setting.epochs else row.label
     return f"On {table.protocol}, {who} {_said(found, 'the untrained encoder', TASK_NAMES['bbox'])}", more
 
 

@@ -177,7 +177,7 @@ def _rows_figure(table: Table, name: str) -> Plot | None:
     for task in tasks:
         bars = [
             plots.Bar(
-                f"{row.label}, {row.setting.epochs_text}" if row.setting.epochs else row.label,
+                row.name,
                 tuple(row.numbers(task, "AP")),
                 tuple(table.published_beside(row, task)),
                 control=row.setting.method == CONTROL,

@@ -120,9 +120,8 @@ def _cost_row(table: Table, row: MeasuredRow, tuned: float, trained: float | Non
     mean = row.summary("bbox", "AP").mean
     gained = found.mean / trained if found is not None and trained else None
     hardware = sorted({str(run.hardware.get("name") or run.hardware.get("device") or "") for run in runs})
-    label = f"{row.label}, {row.setting.epochs_text}" if row.setting.epochs else row.label
     cells = (
-        Cell(label, records=tuple(run.id for run in runs)),
+        Cell(row.name, records=tuple(run.id for run in runs)),
         Cell(table.protocol),
         Cell("" if trained is None else f"{trained:.2f}", trained),
         Cell(f"{tuned:.2f}", tuned),
