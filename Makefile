@@ -20,7 +20,7 @@ $(STAMP): pyproject.toml constraints.txt detectron2.txt benchmark/install_detect
 	touch $@
 
 demo: $(STAMP)
-	$(BIN)/python benchmark/run.py --suite demo
+	$(BIN)/python benchmark/run.py --suite demo --jobs 2
 
 # Two processes of one thread each: torch's threads would only fight over the cores.
 test: $(STAMP) lint

@@ -38,9 +38,13 @@ def git_commit() -> str | None:
 
 def hardware(device: str, device_name: str | None = None, processes: int = 1) -> dict[str, str | int]:
     """Return what a run used: ``device`` (cpu or cuda), its name, processes (one a GPU), usable CPU cores."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     name = device_name or _cpu_name()
-    return {"device": device, "name": name, "processes": processes, "cpu_cores": cores or 1}
+    return {"device": device, "name": name, "processes": processes, "cpu_cores": usable_cores()}
+
+
+def usable_cores() -> int:
+    """Return how many CPU cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _cpu_name() -> str:

@@ -110,7 +110,7 @@ def run_all(
                 ]
                 for run, place in zip(ready, free, strict=False):
                     waiting.remove(run)
-                    going.append(_start(run, place, places[place], output if len(places) > 1 else None, display))
+                    going.append(_start(run, place, places, output, display))
             display.update(going)
             time.sleep(PAUSE)
     return ended
@@ -134,14 +134,15 @@ def _leave_out(waiting: list[PlannedRun], ended: Ended, display: Display) -> Non
             display.left_out(run, ended.not_started[run.name])
 
 
-def _start(run: PlannedRun, place: int, gpus: Sequence[str], logs: Path | None, display: Display) -> Job:
-    log = logs / LOGS / f"{run.name}.log" if logs else None
+def _start(run: PlannedRun, place: int, places: Sequence[Sequence[str]], output: Path, display: Display) -> Job:
+    gpus = places[place]
+    log = output / LOGS / f"{run.name}.log" if len(places) > 1 else None
     resumed = (run.output / "run.json").is_file()
     display.started(run, resumed)
     with _output(log) as file:
         process = subprocess.Popen(
             command(run, gpus),
-            env=environment(gpus),
+            env=environment(gpus, len(places)),
             stdin=subprocess.DEVNULL,
             stdout=file,
             stderr=subprocess.STDOUT if file else None,

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections.abc import Sequence
 
+from benchmark.core.provenance import usable_cores
 from benchmark.runner.planned import PlannedRun
 
 
@@ -46,6 +47,14 @@ def launched(arguments: Sequence[str], processes: int) -> list[str]:
     return [*launcher, *arguments]
 
 
-def environment(gpus: Sequence[str]) -> dict[str, str]:
-    """Return the environment of a run that may use these GPUs only."""
-    return {**os.environ, **({"CUDA_VISIBLE_DEVICES": ",".join(gpus)} if gpus else {})}
+def environment(gpus: Sequence[str], jobs: int = 1) -> dict[str, str]:
+    """Return the environment of a run that may use these GPUs only, one of `jobs` at a time.
+
+    Runs on CPUs share the cores as well, unless ``OMP_NUM_THREADS`` is set: torch takes as many threads as there are
+    cores in each of them, and threads that wait for a core hold up the others of their run.
+    """
+    if gpus:
+        return {**os.environ, "CUDA_VISIBLE_DEVICES": ",".join(gpus)}
+    if jobs > 1:
+        return {"OMP_NUM_THREADS": str(max(usable_cores() // jobs, 1)), **os.environ}
+    return dict(os.environ)

@@ -14,9 +14,10 @@ from benchmark.core.errors import RunFailed, Stopped, UserError
 from benchmark.core.files import write_json
 from benchmark.core.folder import ROOT
 from benchmark.core.lock import lock_folder
+from benchmark.core.provenance import usable_cores
 from benchmark.runner import local, start
 from benchmark.runner.display import Display, last_line
-from benchmark.runner.machine import accelerators, command, shares
+from benchmark.runner.machine import accelerators, command, environment, shares
 from benchmark.runner.planned import PlannedRun
 from benchmark.runner.suite import Resources
 
@@ -222,6 +223,18 @@ def test_time_left_follows_the_finished_runs_of_the_same_kind(tmp_path):
     resumed = Display(tuned, {}, 1, lambda _: None)
     resumed.ended(tuned[0], 1.0, True)
     assert resumed.time_left() == ""
+
+
+def test_runs_side_by_side_share_the_cores_where_there_are_no_gpus(tmp_path, monkeypatch):
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    say = "import os; print(os.environ.get('OMP_NUM_THREADS'))"
+    run_all([planned(name, tmp_path, say) for name in "ab"], tmp_path, places=2)
+    assert (tmp_path / "logs" / "a.log").read_text().split() == [str(max(usable_cores() // 2, 1))]
+    assert "OMP_NUM_THREADS" not in environment([], jobs=1)
+    assert "OMP_NUM_THREADS" not in environment(["0"], jobs=2)
+    assert environment([], jobs=10_000)["OMP_NUM_THREADS"] == "1"
+    monkeypatch.setenv("OMP_NUM_THREADS", "7")
+    assert environment([], jobs=2)["OMP_NUM_THREADS"] == "7"
 
 
 def test_gpus_are_shared_between_places(monkeypatch):
