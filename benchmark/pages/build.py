@@ -1,7 +1,7 @@
 """Tables and records -> the page: answer, first figure, what was run, one section a table, and what did not work."""
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from benchmark.comparison.methods import CONTROL, WITHOUT_EPOCHS
@@ -41,7 +41,8 @@ def build_page(
     """
     first, more = answer(tables)
     head = main_table(tables)
-    sections = [_table_section(table, number) for number, table in enumerate(tables) if table.measured]
+    shorts = _short_names([table for table in tables if table.measured])
+    sections = [_table_section(table, number, shorts) for number, table in enumerate(tables) if table.measured]
     sections += [
         section
         for section in (
@@ -161,11 +162,22 @@ def _point(row: MeasuredRow, task: str) -> plots.Point:
     return plots.Point(float(row.setting.epochs or 0), found.mean, *ends)
 
 
-def _table_section(table: Table, number: int) -> Section:
+def _short_names(tables: Sequence[Table]) -> dict[str, str]:
+    """Return names for the navigation by title: the protocol, with what tells its tables apart where it has several."""
+    found = {}
+    for table in tables:
+        titles = [other.title.split(", ") for other in tables if other.protocol == table.protocol]
+        shared = set.intersection(*map(set, titles))
+        own = [part for part in table.title.split(", ") if part not in shared]
+        found[table.title] = ", ".join([table.protocol, *own])
+    return found
+
+
+def _table_section(table: Table, number: int, shorts: Mapping[str, str]) -> Section:
     name = f"t{number}-{slug(table.title)}"
     grids = [grid for grid in (results_grid(table, name), differences_grid(table, name)) if grid is not None]
     figures = [figure for figure in (_rows_figure(table, name),) if figure is not None]
-    return Section(name, table.title, table.protocol, figures=tuple(figures), tables=tuple(grids))
+    return Section(name, table.title, shorts[table.title], figures=tuple(figures), tables=tuple(grids))
 
 
 def _rows_figure(table: Table, name: str) -> Plot | None:

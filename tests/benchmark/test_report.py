@@ -108,6 +108,17 @@ def test_overrides_and_other_hashes_get_their_own_table():
     assert "SOLVER.MAX_ITER=100" in measured[1].title
 
 
+def test_the_navigation_tells_tables_of_one_protocol_apart(tmp_path):
+    """Two lengths of one protocol beside another protocol, which needs no more than its name."""
+    for steps in ("60", "120"):
+        other = {"protocol_hash": f"of {steps}", "overrides": {"SOLVER.MAX_ITER": steps, "SEED": "1"}}
+        detection(f"of{steps}", "random", 0, 0, 4.0, 3.0, **other).write(tmp_path / "records")
+    detection("c", "random", 0, 0, 4.0, 3.0, protocol="coco-fpn-1x").write(tmp_path / "records")
+    assert report.main(["--records", str(tmp_path / "records"), "--output", str(tmp_path)]) == 0
+    links = re.findall(r'<li><a href="#t[^"]*">([^<]*)</a>', (tmp_path / "report.html").read_text())
+    assert sorted(links) == ["coco-c4-1x, SOLVER.MAX_ITER=120", "coco-c4-1x, SOLVER.MAX_ITER=60", "coco-fpn-1x"]
+
+
 def test_files_are_written_and_the_page_holds_the_tables(records, tmp_path, capsys):
     build(records, tmp_path, capsys)
     page = (tmp_path / "out" / "report.html").read_text()
