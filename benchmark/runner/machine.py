@@ -26,7 +26,12 @@ def accelerators() -> list[str]:
 
 
 def shares(gpus: Sequence[str], jobs: int) -> list[tuple[str, ...]]:
-    """Return the GPUs of each of `jobs` places: disjoint, as equal as may be; all empty on a machine without GPUs."""
+    """Return the GPUs of each of `jobs` places: disjoint, as equal as may be; all empty on a machine without GPUs.
+
+    Where there are more places than GPUs, each has one GPU and shares it with as few others as may be.
+    """
+    if 0 < len(gpus) < jobs:
+        return [(gpus[place % len(gpus)],) for place in range(jobs)]
     return [tuple(gpus[place::jobs]) for place in range(jobs)]
 
 

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from pretrain import losses
-from pretrain.engine.processes import gather_with_gradient
+from pretrain.engine.processes import gather_with_gradient, shutdown
 
 BATCH = 16
 
@@ -64,7 +64,7 @@ def main(folder: Path, backend: str, device: torch.device) -> None:
     rows = slice(dist.get_rank() * each, (dist.get_rank() + 1) * each)
     norms = ["synchronised", "naive"] if device.type == "cuda" else ["naive"]
     torch.save({norm: value_and_gradients(norm, device, rows) for norm in norms}, folder / f"{dist.get_rank()}.pt")
-    dist.destroy_process_group()
+    shutdown()
 
 
 if __name__ == "__main__":

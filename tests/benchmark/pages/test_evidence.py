@@ -33,7 +33,8 @@ def made(tmp_path_factory):
     (folder / "truth.json").write_text(json.dumps(TRUTH))
     words = ["--records", str(folder / "records"), "--output", str(folder), "--annotations", str(folder / "truth.json")]
     assert report.main(words) == 0
-    return json.loads((folder / "tables" / "report.json").read_text()), (folder / "report.html").read_text()
+    page, text = (folder / "report.html").read_text(), (folder / "tables" / "report.md").read_text()
+    return json.loads((folder / "tables" / "report.json").read_text()), page, text
 
 
 def section(made, name):
@@ -59,3 +60,9 @@ def test_pictures_and_curves_are_on_the_page(made):
     assert made[1].count("data:image/jpeg;base64,") == 2
     assert section(made, "curves")
     assert "from 2 to 1.02" in made[1]
+
+
+def test_sections_that_are_only_pictures_are_left_out_of_markdown(made):
+    titles = {section["title"] for section in made[0]["sections"]}
+    left_out = {title for title in titles if f"\n## {title}\n" not in made[2]}
+    assert left_out == {"Predictions", "Training curves"}

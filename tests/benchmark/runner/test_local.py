@@ -244,6 +244,7 @@ def test_gpus_are_shared_between_places(monkeypatch):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
     assert accelerators() == []
     assert shares([], 3) == [(), (), ()]
+    assert shares(["0", "1"], 5) == [("0",), ("1",), ("0",), ("1",), ("0",)]
     eight = PlannedRun("a", "coco", ("x.py", "--a"), Path(), Resources(processes=8), None, "a", {})
     assert command(eight, []) == [sys.executable, "x.py", "--a"]
     assert "--nproc-per-node=3" in command(eight, ["0", "2", "4"])
