@@ -33,6 +33,7 @@ signal.signal(signal.SIGTERM, lambda *_: end(75, "stopped"))
 while step < steps:
     time.sleep(0.05)
     step += 1
+    at.write_text(str(step))
 end(code, "completed" if code == 0 else "failed")
 """
 
@@ -102,14 +103,15 @@ def test_a_failure_is_named_and_what_depends_on_it_is_not_started(cluster, tmp_p
 
 
 def test_before_its_time_is_over_a_job_saves_is_requeued_and_continues(cluster, tmp_path):
-    run = planned("long", tmp_path, steps=60)
+    steps = 120  # six seconds: a busy machine may take some to send the signal
+    run = planned("long", tmp_path, steps=steps)
     jobs = slurm.submit([run], tmp_path, slurm.Cluster())
-    _wait_until(lambda: slurm.job_states([jobs["long"]]) and (run.output / "starts").exists())
+    _wait_until(lambda: slurm.job_states([jobs["long"]]) and (run.output / "step").exists())  # a step was taken
     subprocess.run(["scancel", "--signal", "USR2", jobs["long"]], check=True)  # what --signal=USR2@120 does
     assert watch(jobs, [run]) == {}
     starts = [int(line) for line in (run.output / "starts").read_text().split()]
     assert len(starts) == 2
-    assert 0 == starts[0] < starts[1] < 60  # the second start went on from the step that was saved
+    assert 0 == starts[0] < starts[1] < steps  # the second start went on from the step that was saved
     assert jobs_of(cluster)[jobs["long"]]["restarts"] == 1
 
 
